@@ -1,0 +1,121 @@
+"""The frame every recipe runs in: read the spec, make the output whole or not at all, tell errors in one line.
+
+A spec is JSON::
+
+    {"config": {...}, "inputs": {"data": "/abs/dir", ...}, "output": "/abs/dir", "scratch": "/abs/dir"}
+
+`output` appears in one rename when the recipe has succeeded, so whoever sees it sees all of it; a recipe whose
+output is already there ends at once. `scratch` outlives a killed attempt: checkpoints go there.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, NoReturn, TypeVar
+
+from stoker import probe
+from stoker.errors import BadInput, Broken, MissingExtra, StokerError
+from stoker.typed import read
+
+C = TypeVar("C")
+
+RESULT = "result.json"
+_EXTRA_OF = {
+    "torch": "train", "transformers": "train", "peft": "train", "safetensors": "train", "gguf": "train",
+    "accelerate": "train", "xllamacpp": "serve", "pyarrow": "data", "rensa": "data",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stage(Generic[C]):
+    """One run of a recipe."""
+
+    config: C
+    inputs: Mapping[str, Path]  # name -> finished artifact folder (or the user's own data)
+    output: Path  # write here; it is moved to its final name when `run` returns
+    scratch: Path  # kept between attempts of the same work
+
+
+@dataclass(frozen=True)
+class _Spec:
+    output: str
+    config: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    scratch: str = ""
+
+
+def main(config_type: type[C], run: Callable[[Stage[C]], Mapping[str, Any]]) -> NoReturn:
+    """Run the recipe named by ``sys.argv[1]`` and exit: 0 done, 2 the input is at fault, 1 anything else."""
+    signal.signal(signal.SIGTERM, _end_politely)
+    try:
+        _run(config_type, run, Path(sys.argv[1]))
+    except StokerError as error:
+        _fail(str(error), error.exit_code, error.param)
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        _fail(str(MissingExtra(Path(sys.argv[0]).stem, extra)), 2)
+    except MemoryError:
+        _fail("out of memory; give the job more memory or make batch and model smaller", 1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(f"no space left on device while writing {error.filename or 'the output'}; free some and run again", 1)
+    sys.exit(0)
+
+
+def _run(config_type: type[C], run: Callable[[Stage[C]], Mapping[str, Any]], path: Path) -> None:
+    try:
+        spec = read(_Spec, json.loads(path.read_text()), what=str(path))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"cannot read the spec {path}: {error}") from None
+    final = Path(spec.output)
+    if (final / RESULT).exists():
+        return
+    partial = final.with_name(f"{final.name}.partial-{os.getpid()}")
+    scratch = Path(spec.scratch) if spec.scratch else partial / ".scratch"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    scratch.mkdir(parents=True, exist_ok=True)
+    inputs = {name: Path(value) for name, value in spec.inputs.items()}
+    try:
+        result = run(Stage(read(config_type, spec.config, what="config"), inputs, partial, scratch))
+        _finish(partial, final, result)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _finish(partial: Path, final: Path, result: Mapping[str, Any]) -> None:
+    shutil.rmtree(partial / ".scratch", ignore_errors=True)
+    with (partial / RESULT).open("w") as file:
+        json.dump(result, file, ensure_ascii=False, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        partial.rename(final)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        if not (final / RESULT).exists():
+            raise Broken(f"{final} exists but is not finished; remove it and run again") from None
+        shutil.rmtree(partial, ignore_errors=True)  # another attempt was faster, with the same content
+
+
+def _end_politely(_signal: int, _frame: object) -> NoReturn:
+    sys.exit(143)  # unwinds, so the half-made output is removed
+
+
+def _fail(message: str, code: int, param: str | None = None) -> NoReturn:
+    probe.error(message, param=param)
+    print(f"stoker: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    sys.exit(code)

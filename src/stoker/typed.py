@@ -1,0 +1,45 @@
+"""Turn outside data into our dataclasses, strictly: unknown and ill-typed fields are named, never ignored."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from stoker.errors import BadInput, near
+
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=256)
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
+
+
+def strict(cls: type[T]) -> type[T]:
+    """Class decorator: a dataclass read through `read` refuses fields it does not know."""
+    cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+    return cls
+
+
+def read(kind: type[T], data: Any, *, what: str = "input") -> T:
+    """`data` (from JSON, YAML or a form) as a `kind`; raises BadInput naming the first wrong field."""
+    try:
+        return _adapter(kind).validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or what
+        hint = _near_field(kind, where) if first["type"].startswith("unexpected") else ""
+        raise BadInput(f"{what}: {where}: {first['msg']}{hint}", param=where) from None
+
+
+def dump(value: Any) -> Any:
+    """The JSON-ready form of one of our dataclasses; `read` takes it back."""
+    return _adapter(type(value)).dump_python(value, mode="json")
+
+
+def _near_field(kind: type[Any], given: str) -> str:
+    known = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    return near(given, known)
