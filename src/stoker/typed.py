@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -13,9 +12,14 @@ from stoker.errors import BadInput, near
 T = TypeVar("T")
 
 
-@lru_cache(maxsize=256)
+_adapters: dict[type[Any], TypeAdapter[Any]] = {}  # building one costs a millisecond; there are few types
+
+
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
+    adapter = _adapters.get(kind)
+    if adapter is None:
+        adapter = _adapters[kind] = TypeAdapter(kind)
+    return adapter
 
 
 def strict(cls: type[T]) -> type[T]:

@@ -69,7 +69,10 @@ def main(config_type: type[C], run: Callable[[Stage[C]], Mapping[str, Any]]) -> 
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        _fail(f"no space left on device while writing {error.filename or 'the output'}; free some and run again", 1)
+        _fail(
+            f"no space left on device while writing {error.filename or 'the output'}; free some and run again",
+            1,
+        )
     sys.exit(0)
 
 
@@ -117,5 +120,5 @@ def _end_politely(_signal: int, _frame: object) -> NoReturn:
 
 def _fail(message: str, code: int, param: str | None = None) -> NoReturn:
     probe.error(message, param=param)
-    print(f"stoker: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"stoker: {message}", file=sys.stderr, flush=True)
     sys.exit(code)

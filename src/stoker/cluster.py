@@ -1,0 +1,61 @@
+"""Cluster > Node > Device, Link: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+WHOLE = 1000  # a device is shared in thousandths
+
+
+class Health(StrEnum):
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"  # nobody has looked
+
+
+@dataclass(frozen=True)
+class Device:
+    """One accelerator."""
+
+    index: int  # as the driver counts, what CUDA_VISIBLE_DEVICES takes
+    model: str  # "H100", "H20", "910B"
+    memory: int = 0  # bytes
+    uuid: str = ""
+    vendor: str = "nvidia"
+    health: Health = Health.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine, as its engine reports it."""
+
+    name: str
+    engine: str
+    cpus: int
+    memory: int  # bytes
+    devices: tuple[Device, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    schedulable: bool = True
+    reason: str = ""  # why not schedulable
+
+
+@dataclass(frozen=True)
+class Link:
+    """A cable or bus between two ports."""
+
+    source: str
+    target: str
+    kind: str  # "nvlink", "pcie", "infiniband", "roce"
+    bandwidth: float  # bytes per second, one direction
+
+
+@dataclass(frozen=True)
+class Cluster:
+    nodes: tuple[Node, ...] = ()
+    links: tuple[Link, ...] = ()
+
+    def node(self, name: str) -> Node | None:
+        return next((node for node in self.nodes if node.name == name), None)

@@ -1,0 +1,208 @@
+"""Job: a gang of tasks that needs devices. Everything that runs is one, and one table says how its state moves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from stoker.errors import BadInput, Conflict
+from stoker.typed import strict
+
+_NAME = re.compile(r"^[^\x00-\x1f\x7f/\\'\"`$]{1,128}$")
+
+
+class JobKind(StrEnum):
+    TASK = "task"
+    SERVICE = "service"
+    NOTEBOOK = "notebook"
+
+
+class JobState(StrEnum):
+    """Where a job is. The two letters are squeue's, which people's scripts already know."""
+
+    PENDING = "pending"  # PD
+    STARTING = "starting"  # CF: decided and recorded; the engine is being told
+    RUNNING = "running"  # R
+    STOPPING = "stopping"  # CG: cancelled or out of time; the processes are being ended
+    SUCCEEDED = "succeeded"  # CD
+    FAILED = "failed"  # F
+    CANCELLED = "cancelled"  # CA
+    TIMEOUT = "timeout"  # TO
+    OUT_OF_MEMORY = "out_of_memory"  # OOM
+    NODE_FAIL = "node_fail"  # NF: the machine or the job's supervisor died under it
+
+    @property
+    def code(self) -> str:
+        return _CODES[self]
+
+    @property
+    def final(self) -> bool:
+        return self in FINAL
+
+
+_CODES = {
+    JobState.PENDING: "PD", JobState.STARTING: "CF", JobState.RUNNING: "R", JobState.STOPPING: "CG",
+    JobState.SUCCEEDED: "CD", JobState.FAILED: "F", JobState.CANCELLED: "CA", JobState.TIMEOUT: "TO",
+    JobState.OUT_OF_MEMORY: "OOM", JobState.NODE_FAIL: "NF",
+}  # fmt: skip
+
+FINAL = frozenset(
+    {
+        JobState.SUCCEEDED,
+        JobState.FAILED,
+        JobState.CANCELLED,
+        JobState.TIMEOUT,
+        JobState.OUT_OF_MEMORY,
+        JobState.NODE_FAIL,
+    }
+)
+
+# From each state, the states it may lawfully become. A retry or requeue is a move back to PENDING.
+MOVES: Mapping[JobState, frozenset[JobState]] = {
+    JobState.PENDING: frozenset({JobState.STARTING, JobState.CANCELLED, JobState.FAILED}),
+    JobState.STARTING: frozenset({JobState.RUNNING, JobState.STOPPING, JobState.PENDING}) | FINAL,
+    JobState.RUNNING: frozenset({JobState.STOPPING, JobState.PENDING}) | FINAL,
+    JobState.STOPPING: frozenset({JobState.PENDING}) | FINAL,
+    **{state: frozenset() for state in FINAL},
+}
+
+
+def check_move(old: JobState, new: JobState) -> None:
+    if new not in MOVES[old]:
+        raise Conflict(f"a {old} job cannot become {new}")
+
+
+@strict
+@dataclass(frozen=True)
+class Resources:
+    """What one node of the job needs."""
+
+    accelerators: int = 0  # how many devices
+    models: tuple[str, ...] = ()  # acceptable models, any when empty: ("H100", "H20")
+    milli: int = 1000  # thousandths of each device; below 1000 the device is shared
+    cpus: int = 1
+    memory: int = 0  # bytes; 0 asks for no particular amount
+
+    def __post_init__(self) -> None:
+        if self.accelerators < 0 or self.cpus < 0 or self.memory < 0:
+            raise BadInput("resources cannot be negative")
+        if not 1 <= self.milli <= 1000:
+            raise BadInput(f"a share of {self.milli}/1000 of a device was asked; allowed is 1 to 1000")
+
+
+class Condition(StrEnum):
+    """What a dependency waits for, in sbatch's words."""
+
+    AFTER = "after"  # has begun
+    AFTER_ANY = "afterany"  # has ended, however
+    AFTER_OK = "afterok"  # has succeeded
+    AFTER_NOT_OK = "afternotok"  # has ended without success
+
+
+@strict
+@dataclass(frozen=True)
+class Dependency:
+    job: int
+    condition: Condition = Condition.AFTER_OK
+
+
+@strict
+@dataclass(frozen=True)
+class JobSpec:
+    """What a user asks for. Exactly one of `command` (an argument list) and `script` (text with a shebang)."""
+
+    name: str = "job"
+    command: tuple[str, ...] = ()
+    script: str = ""
+    arguments: tuple[str, ...] = ()  # passed to the script
+    kind: JobKind = JobKind.TASK
+    resources: Resources = field(default_factory=Resources)
+    nodes: int = 1
+    tasks_per_node: int = 1
+    envs: Mapping[str, str] = field(default_factory=dict)
+    workdir: str = ""  # empty: the job's own folder
+    stdout: str = ""  # path with sbatch's patterns (%j %x %A %a %N %u); empty: kept by the platform
+    stderr: str = ""  # empty: joins stdout
+    priority: int = 50  # 0 to 100
+    queue: str = ""
+    account: str = ""
+    qos: str = ""
+    time_limit: float | None = None  # seconds
+    grace: float = 30.0  # seconds between SIGTERM and SIGKILL
+    retries: int = 0  # runs again after a failure, at most so often
+    requeue: bool = False  # runs again when the node or the platform took it away
+    array: tuple[int, ...] = ()  # one job per index
+    array_limit: int = 0  # how many of the array run at once; 0: all
+    depends: tuple[Dependency, ...] = ()
+    engine: str = ""  # empty: any engine that fits
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name):
+            raise BadInput(
+                f"{self.name!r} is no job name: 1 to 128 characters, no slashes, quotes, $ or control characters",
+                param="name",
+            )
+        if bool(self.command) == bool(self.script):
+            raise BadInput("a job needs a command or a script, and not both", param="command")
+        if not 0 <= self.priority <= 100:
+            raise BadInput(f"priority {self.priority} was given; allowed is 0 to 100", param="priority")
+        if self.nodes < 1 or self.tasks_per_node < 1:
+            raise BadInput("a job needs at least one node and one task on it", param="nodes")
+        if self.time_limit is not None and self.time_limit <= 0:
+            raise BadInput("the time limit must be above zero", param="time_limit")
+        if any("\x00" in text for text in (*self.command, *self.arguments, *self.envs.values())):
+            raise BadInput("arguments and environment values cannot hold NUL characters", param="command")
+        if any("=" in name or "\x00" in name or not name for name in self.envs):
+            raise BadInput("an environment name cannot be empty or hold = or NUL", param="envs")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which devices of one node a job holds."""
+
+    node: str
+    devices: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the store keeps it."""
+
+    id: int
+    spec: JobSpec
+    tenant: str
+    owner: str
+    state: JobState
+    submitted_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    attempt: int = 0  # raised each time it is handed to an engine; 0 before the first
+    engine: str = ""
+    placements: tuple[Placement, ...] = ()
+    exit_code: int | None = None
+    reason: str = ""  # one word, Slurm's where there is one: Resources, Priority, Dependency, NonZeroExitCode
+    message: str = ""  # one line for people
+    array_id: int | None = None  # id of the array's first job
+    array_index: int | None = None
+    ship: str = ""  # the ship this job is a stage of
+    cancel_requested: bool = False
+
+    @property
+    def label(self) -> str:
+        """How people name it: ``17``, or ``17_3`` for an element of an array."""
+        return str(self.id) if self.array_index is None else f"{self.array_id}_{self.array_index}"
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """One line of a job's history."""
+
+    job: int
+    at: float
+    state: JobState
+    reason: str = ""
+    message: str = ""
+    attempt: int = 0

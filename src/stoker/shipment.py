@@ -1,0 +1,91 @@
+"""Shipment: one journey of data to an endpoint, as a chain of stages. What `stoker ship` starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from stoker.typed import strict
+
+
+class Stage(StrEnum):
+    """In the order people see them."""
+
+    IMPORT = "import"
+    CURATE = "curate"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    EXPORT = "export"
+    REGISTER = "register"
+    DEPLOY = "deploy"
+    VERIFY = "verify"
+    PROMOTE = "promote"
+
+
+class StageState(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    REUSED = "reused"  # its output was there already
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended_well(self) -> bool:
+        return self in (StageState.DONE, StageState.REUSED)
+
+
+class ShipmentState(StrEnum):
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@strict
+@dataclass(frozen=True)
+class ShipmentRequest:
+    """What a user asks for. Per-stage settings go to the recipe of that stage and are checked by it."""
+
+    data: str  # absolute path, or file id of an uploaded file
+    base: str  # path of a model folder or GGUF file, or a name in the model catalogue
+    name: str  # the model's name in the registry and at the gateway
+    heldout: str = ""  # optional second data path: the held-out split
+    method: str = "lora"
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # stage -> recipe settings
+    deploy: bool = True
+    promote: bool = True  # make it the champion once verified
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """Where one stage of a shipment stands."""
+
+    stage: Stage
+    state: StageState = StageState.WAITING
+    key: str = ""  # content address of its output, known once its inputs are
+    job: int | None = None
+    attempt: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    message: str = ""
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shipment:
+    id: str
+    request: ShipmentRequest
+    tenant: str
+    owner: str
+    state: ShipmentState
+    created_at: float
+    ended_at: float | None = None
+    stages: tuple[StageRun, ...] = ()
+    version: int | None = None  # registered model version
+    message: str = ""
+
+    def stage(self, stage: Stage) -> StageRun:
+        return next(run for run in self.stages if run.stage is stage)
