@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from stoker.job import Resources
 from stoker.typed import strict
 
 
@@ -44,6 +45,14 @@ class ShipmentState(StrEnum):
     CANCELLED = "cancelled"
 
 
+@dataclass(frozen=True)
+class Source:
+    """Something of the user's that stages read: where it lies, and the digest of what lay there at the start."""
+
+    path: str
+    digest: str
+
+
 @strict
 @dataclass(frozen=True)
 class ShipmentRequest:
@@ -55,6 +64,8 @@ class ShipmentRequest:
     heldout: str = ""  # optional second data path: the held-out split
     method: str = "lora"
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # stage -> recipe settings
+    resources: Mapping[str, Resources] = field(default_factory=dict)  # stage -> what its job asks for
+    engine: str = ""  # where its jobs run; empty: any engine that fits
     deploy: bool = True
     promote: bool = True  # make it the champion once verified
 
@@ -71,6 +82,7 @@ class StageRun:
     started_at: float | None = None
     ended_at: float | None = None
     message: str = ""
+    exit_code: int | None = None  # of the job, when it failed; 2 says that the input is at fault
     result: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -83,6 +95,7 @@ class Shipment:
     state: ShipmentState
     created_at: float
     ended_at: float | None = None
+    sources: Mapping[str, Source] = field(default_factory=dict)  # "data", "base", "heldout"
     stages: tuple[StageRun, ...] = ()
     version: int | None = None  # registered model version
     message: str = ""

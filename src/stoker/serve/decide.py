@@ -1,0 +1,171 @@
+"""Decide what an endpoint needs next. Snapshot in, actions out; asking again after a crash is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from stoker.endpoint import Endpoint, Replica, ReplicaState
+from stoker.job import Job, JobState
+
+DRAIN_S = 30.0  # a draining replica finishes its answers for so long before it is stopped
+BACKOFF_S = 30.0  # a replica that failed at once is replaced after so long
+SHORT_LIFE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    endpoint: Endpoint
+    jobs: Mapping[int, Job]
+    urls: Mapping[int, str] = field(default_factory=dict)  # job -> where its present attempt listens
+    errors: Mapping[int, str] = field(default_factory=dict)  # job -> what it said went wrong
+    now: float = 0.0
+
+
+@dataclass(frozen=True)
+class Start:
+    version: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    job: int
+    attempt: int
+    url: str
+
+
+@dataclass(frozen=True)
+class Unready:
+    """Its job is being started again: no requests until it listens anew."""
+
+    job: int
+
+
+@dataclass(frozen=True)
+class Drain:
+    job: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    job: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    job: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Forget:
+    job: int
+
+
+@dataclass(frozen=True)
+class Switch:
+    """The candidate answers from now on."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class GiveUpCandidate:
+    version: int
+    message: str
+
+
+Action = Start | Ready | Unready | Drain | Stop | Failed | Forget | Switch | GiveUpCandidate
+
+
+def decide(snapshot: Snapshot) -> tuple[Action, ...]:
+    endpoint = snapshot.endpoint
+    actions = [action for replica in endpoint.replicas for action in _follow(replica, snapshot)]
+    actions += _candidate(snapshot)
+    for version, wanted in _wanted(endpoint).items():
+        actions += _scale(version, wanted, snapshot)
+    return tuple(actions)
+
+
+def _wanted(endpoint: Endpoint) -> dict[int, int]:
+    """Replicas by version; the candidate comes up beside what answers now."""
+    wanted: dict[int, int] = {}
+    if endpoint.candidate is not None:
+        wanted[endpoint.candidate] = max(1, endpoint.wanted if endpoint.switch else 1)
+    if endpoint.version is not None:
+        wanted[endpoint.version] = endpoint.wanted
+    return wanted
+
+
+def _follow(replica: Replica, snapshot: Snapshot) -> Iterator[Action]:
+    job = snapshot.jobs.get(replica.job)
+    if job is None or job.state.final:
+        yield from _ended(replica, job, snapshot)
+    elif replica.state is ReplicaState.DRAINING:
+        if snapshot.now - replica.since >= DRAIN_S:
+            yield Stop(replica.job)
+    elif replica.version not in _wanted(snapshot.endpoint):
+        yield Drain(replica.job) if replica.state is ReplicaState.READY else Stop(replica.job)
+    elif replica.state is ReplicaState.READY and job.attempt != replica.attempt:
+        yield Unready(replica.job)
+    elif replica.state is ReplicaState.STARTING and job.state is JobState.RUNNING and replica.job in snapshot.urls:
+        yield Ready(replica.job, job.attempt, snapshot.urls[replica.job])
+
+
+def _ended(replica: Replica, job: Job | None, snapshot: Snapshot) -> Iterator[Action]:
+    unwanted = replica.version not in _wanted(snapshot.endpoint)
+    if unwanted or job is None or replica.state is ReplicaState.DRAINING:
+        yield Forget(replica.job)
+    elif replica.state is not ReplicaState.FAILED:
+        yield Failed(replica.job, _why(job, snapshot))
+
+
+def _why(job: Job, snapshot: Snapshot) -> str:
+    told = snapshot.errors.get(job.id) or job.message or str(job.state)
+    return f"replica (job {job.id}) ended: {told}"
+
+
+def _candidate(snapshot: Snapshot) -> Iterator[Action]:
+    endpoint = snapshot.endpoint
+    if endpoint.candidate is None:
+        return
+    replicas = [replica for replica in endpoint.replicas if replica.version == endpoint.candidate]
+    if endpoint.switch and any(replica.state is ReplicaState.READY for replica in replicas):
+        yield Switch(endpoint.candidate)
+        return
+    for replica in replicas:
+        job = snapshot.jobs.get(replica.job)
+        if job is not None and job.state.final and endpoint.candidate != endpoint.version:
+            yield GiveUpCandidate(endpoint.candidate, _why(job, snapshot))
+            return
+
+
+def _scale(version: int, wanted: int, snapshot: Snapshot) -> Iterator[Action]:
+    mine = [replica for replica in snapshot.endpoint.replicas if replica.version == version]
+    failed = [replica for replica in mine if replica.state is ReplicaState.FAILED]
+    alive = [
+        replica
+        for replica in mine
+        if replica.state in (ReplicaState.STARTING, ReplicaState.READY) and not _ended_now(replica, snapshot)
+    ]
+    for replica in alive[wanted:]:
+        yield Drain(replica.job)
+    missing = wanted - len(alive)
+    if missing <= 0 or any(_too_soon(replica, snapshot) for replica in failed):
+        return
+    yield from (Forget(replica.job) for replica in failed)
+    yield from (Start(version) for _ in range(missing))
+
+
+def _ended_now(replica: Replica, snapshot: Snapshot) -> bool:
+    job = snapshot.jobs.get(replica.job)
+    return job is None or job.state.final
+
+
+def _too_soon(replica: Replica, snapshot: Snapshot) -> bool:
+    """A replica that died young is not replaced at once: it would most likely die again."""
+    job = snapshot.jobs.get(replica.job)
+    if job is None or job.ended_at is None:
+        return False
+    lived = job.ended_at - (job.started_at or job.ended_at)
+    return lived < SHORT_LIFE_S and snapshot.now - job.ended_at < BACKOFF_S

