@@ -1,0 +1,136 @@
+"""Intake: the user's files as one dataset of one kind, record by record, and the refusal when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from stoker.errors import BadInput
+from stoker.recipes.curation.files import DataFile, Listing, list_files
+from stoker.recipes.curation.forms import Forms
+from stoker.recipes.curation.readers import Reject, Row, read_rows
+from stoker.recipes.curation.record import Content, Kind, Record, Rejected, content_bytes
+from stoker.recipes.curation.tally import Tally, shown
+from stoker.typed import strict
+
+_HEAD_ROWS = 50  # of each file, by which `inspect` judges
+_HEAD_FILES = 500
+
+
+@strict
+@dataclass(frozen=True)
+class ImportConfig:
+    form: Literal["auto", "messages", "conversations", "instruction", "prompt_completion", "text"] = "auto"
+    """The layout of the rows; found by their columns unless given."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Which column plays a part of the form: ``{"prompt": "ticket", "completion": "reply"}``."""
+    max_record_bytes: int = 16 << 20
+    """A longer line, file of text or value is rejected without being read into memory."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a look at the head of every file shows."""
+
+    kind: Kind
+    form: str
+    files: int
+    bytes: int  # as stored, compressed files compressed
+    heldout: bool  # whether files are held out by their names
+    rejected: dict[str, int]  # in the heads
+
+
+class Intake:
+    """Reads a dataset once. `forms` and `kind` are known as far as it has been read."""
+
+    def __init__(self, data: Path, config: ImportConfig) -> None:
+        """Raises BadInput when there is nothing to read or the config contradicts itself."""
+        self._data = data
+        self._limit = config.max_record_bytes
+        self._forms = Forms(config.form, config.columns)
+        self.listing: Listing = list_files(data)
+        self.forms: dict[str, int] = {}  # name of a form -> records in it
+        self._first: tuple[Kind, str] | None = None  # kind and source of the first record
+
+    @property
+    def kind(self) -> Kind | None:
+        return self._first[0] if self._first else None
+
+    @property
+    def form(self) -> str:
+        """The form most records have."""
+        return max(self.forms, key=lambda name: self.forms[name])
+
+    def outcomes(self, rows_per_file: int | None = None, files: int | None = None) -> Iterator[Record | Reject]:
+        """Every row as a Record or a Reject, files in order; raises BadInput for a mixed dataset or a bad file."""
+        for file in self.listing.files[:files]:
+            for row in islice(read_rows(file, self._limit), rows_per_file):
+                yield row if isinstance(row, Reject) else self._outcome(file, row)
+
+    def refusal(self, rejected: Tally) -> BadInput:
+        """Why a dataset without a single usable record is refused."""
+        where = shown(str(self._data))
+        if not rejected.total:
+            return BadInput(f"{where} holds no record: its files are empty", param="data")
+        columns = rejected.first("unknown_columns")
+        if columns is not None and rejected.most_frequent == "unknown_columns":
+            return BadInput(
+                f"{where}: wrong columns: there are {shown(columns)}; needed are {self._forms.needed()}; "
+                "rename them or name them in the import's columns",
+                param="data",
+            )
+        return BadInput(
+            f"{where}: all {rejected.total:,} records are rejected: {rejected.sentence()}", param="data"
+        )
+
+    def _outcome(self, file: DataFile, row: Row) -> Record | Reject:
+        try:
+            return Record(self._content(row), file.split, row.source)
+        except Rejected as rejected:
+            return Reject(row.source, rejected.reason, rejected.detail)
+
+    def _content(self, row: Row) -> Content:
+        binding = self._forms.of(row.fields)
+        if binding is None:
+            raise Rejected("unknown_columns", ", ".join(map(str, row.fields)) or "(none)")
+        content = binding.content(row.fields)
+        if len(content_bytes(content)) > self._limit:
+            raise Rejected("over_limit")
+        self._agree(binding.form.kind, row.source)
+        self.forms[binding.form.name] = self.forms.get(binding.form.name, 0) + 1
+        return content
+
+    def _agree(self, kind: Kind, source: str) -> None:
+        self._first = self._first or (kind, source)
+        if kind != self._first[0]:
+            raise BadInput(
+                f"{shown(str(self._data))} mixes forms: {shown(self._first[1])} is {self._first[0]}, "
+                f"{shown(source)} is {kind}; give them as two datasets",
+                param="data",
+            )
+
+
+def inspect(data: Path, config: ImportConfig | None = None) -> Inspection:
+    """A quick look before a job is made of it: the first rows of every file.
+
+    Raises BadInput for what `import_data` would refuse, as far as the heads show it.
+    """
+    intake = Intake(data, config or ImportConfig())
+    rejected = Tally()
+    for outcome in intake.outcomes(_HEAD_ROWS, _HEAD_FILES):
+        if isinstance(outcome, Reject):
+            rejected.add(outcome.reason, outcome.source, outcome.detail)
+    if intake.kind is None:
+        raise intake.refusal(rejected)
+    files = intake.listing.files
+    return Inspection(
+        kind=intake.kind,
+        form=intake.form,
+        files=len(files),
+        bytes=sum(file.path.stat().st_size for file in files),
+        heldout=any(file.split == "heldout" for file in files),
+        rejected=rejected.counts,
+    )
