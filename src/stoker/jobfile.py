@@ -1,0 +1,245 @@
+"""Job file: a job as people write it in YAML, with SkyPilot's and dstack's field names.
+
+    name: tokenise
+    type: task                      # task, service or dev-environment
+    resources: {accelerators: H100:8, cpus: 16+, memory: 64Gi}
+    num_nodes: 2
+    envs: {CORPUS: /data/web, TOKEN: null}     # null: must be given at submit
+    setup: pip install -r requirements.txt
+    run: python tokenise.py "$CORPUS"
+
+Scalars are read as the text that stands there: ``1.10`` is not 1.1, ``no`` is not false and ``2:00:00`` is not
+7200, as YAML 1.1 would have it. A field nobody knows is named, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from stoker.errors import BadInput, StokerError, near
+from stoker.job import JobKind, JobSpec, Resources
+from stoker.spelling import (
+    Accelerators,
+    check_length,
+    join_accelerators,
+    lower_bound,
+    parse_accelerators,
+    parse_array,
+    parse_at_least,
+    parse_count,
+    parse_dependencies,
+)
+from stoker.units import parse_bytes, parse_duration
+
+_KINDS = {
+    "task": JobKind.TASK,
+    "service": JobKind.SERVICE,
+    "dev-environment": JobKind.NOTEBOOK,
+    "notebook": JobKind.NOTEBOOK,
+}
+# dstack's word for a field -> ours, which is SkyPilot's where it has one.
+_ALIASES = {
+    "nodes": "num_nodes",
+    "env": "envs",
+    "commands": "run",
+    "working_dir": "workdir",
+    "max_duration": "time_limit",
+    "time": "time_limit",
+    "partition": "queue",
+    "dependency": "depends",
+}
+_RESOURCE_ALIASES = {"gpu": "accelerators", "gpus": "accelerators", "cpu": "cpus"}
+
+
+def read_jobfile(text: str, *, source: str = "job file", envs: Mapping[str, str] | None = None) -> JobSpec:
+    """The job that the YAML `text` asks for; `envs` are given at submit and win over those of the file.
+
+    Raises BadInput, which begins with `source` and names the field, or for bad YAML the line.
+    """
+    check_length(text, source)
+    try:
+        return _spec(_load(text), envs or {})
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise BadInput(f"{source}{where}: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"{source}: {error}") from None
+    except RecursionError:
+        raise BadInput(f"{source}: nested too deep to be a job file") from None
+    except StokerError as error:
+        raise BadInput(f"{source}: {error}", param=error.param) from None
+
+
+class _TextLoader(yaml.SafeLoader):
+    """Every scalar is text but null; a key given twice is an error."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
+        first: [(tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f'"{key.value}" is given twice', problem_mark=key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _load(text: str) -> Mapping[str, Any]:
+    data = yaml.load(text, Loader=_TextLoader)  # noqa: S506 - derived from SafeLoader
+    if not isinstance(data, dict):
+        raise BadInput("a job file is a mapping of fields; write for example: run: python train.py")
+    return data
+
+
+def _spec(data: Mapping[str, Any], envs: Mapping[str, str]) -> JobSpec:
+    fields = _rename(data, _ALIASES, FIELDS, "field")
+    values = {_FIELDS[name][0]: _FIELDS[name][1](name, value) for name, value in fields.items() if name in _FIELDS}
+    values.update(values.pop("array_and_limit", {}))
+    values["script"] = _script(fields.get("setup"), fields.get("run"))
+    values["envs"] = _envs(fields.get("envs"), envs)
+    return JobSpec(**values)
+
+
+def _rename(data: Mapping[str, Any], aliases: Mapping[str, str], known: Sequence[str], what: str) -> dict[str, Any]:
+    """`data` under our names of the fields; unknown fields and fields given under two names are refused."""
+    fields: dict[str, Any] = {}
+    for given, value in data.items():
+        name = aliases.get(given, given) if isinstance(given, str) else given
+        if name not in known:
+            raise BadInput(f'unknown {what} "{given}"{near(str(given), [*known, *aliases])}', param=str(given))
+        if name in fields:
+            raise BadInput(f'"{given}" and "{name}" mean the same; give one of them', param=str(given))
+        fields[name] = value
+    return fields
+
+
+def _script(setup: Any, run: Any) -> str:
+    """One bash script: `setup` must succeed as a whole, `run` ends as its last command does."""
+    body = _lines("run", run)
+    if not body.strip():
+        raise BadInput("nothing to run; write for example: run: python train.py", param="run")
+    if not setup:
+        return body if body.startswith("#!") else f"#!/bin/bash\n{body}\n"
+    if body.startswith("#!"):
+        raise BadInput("run has its own interpreter line; then the commands of setup belong into it", param="setup")
+    return f"#!/bin/bash\nset -e\n{_lines('setup', setup)}\nset +e\n{body}\n"
+
+
+def _lines(name: str, value: Any) -> str:
+    """Text, or dstack's list of commands of which each must succeed."""
+    if isinstance(value, list):
+        return "\n".join(["set -e", *(_text(name, item) for item in value)]) if value else ""
+    return _text(name, value) if value is not None else ""
+
+
+def _envs(given: Any, at_submit: Mapping[str, str]) -> dict[str, str]:
+    if isinstance(given, list):  # dstack: NAME=value, or NAME
+        pairs = [_text("envs", item).partition("=") for item in given]
+        given = {name: value if equals else None for name, equals, value in pairs}
+    if not isinstance(given or {}, dict):
+        raise BadInput("envs is a mapping; write for example envs: {LR: 0.001}", param="envs")
+    merged = {_text("envs", name): value for name, value in (given or {}).items()} | dict(at_submit)
+    missing = [name for name, value in merged.items() if value is None]
+    if missing:
+        raise BadInput(f"envs: {missing[0]} has no value here; give it with --env {missing[0]}=...", param="envs")
+    return {name: _text(f"envs: {name}", value) for name, value in merged.items()}
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        kind = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else "nothing"
+        raise BadInput(f"{name}: {kind} was given; a plain value is allowed", param=name)
+    return value
+
+
+def _kind(name: str, value: Any) -> JobKind:
+    if _text(name, value) not in _KINDS:
+        raise BadInput(f'type "{value}" was given; allowed are {", ".join(_KINDS)}', param=name)
+    return _KINDS[value]
+
+
+def _resources(name: str, value: Any) -> Resources:
+    if not isinstance(value, dict):
+        raise BadInput("resources is a mapping; write for example resources: {accelerators: H100:8}", param=name)
+    fields = _rename(value, _RESOURCE_ALIASES, RESOURCE_FIELDS, "field in resources")
+    devices = _accelerators(fields.get("accelerators"))
+    return Resources(
+        accelerators=devices.count,
+        models=devices.models,
+        milli=devices.milli,
+        cpus=parse_at_least(_text("cpus", fields.get("cpus", "1")), what="cpus"),
+        memory=parse_bytes(lower_bound(_text("memory", fields.get("memory", "0"))), default_unit="G"),
+    )
+
+
+def _accelerators(value: Any) -> Accelerators:
+    if value is None:
+        return Accelerators()
+    if isinstance(value, dict):
+        value = [f"{model}:{_text('accelerators', count)}" for model, count in value.items()]
+    choices = value if isinstance(value, list) else [value]
+    return join_accelerators(parse_accelerators(_text("accelerators", choice)) for choice in choices)
+
+
+def _count(name: str, value: Any) -> int:
+    return parse_count(_text(name, value), what=name)
+
+
+def _duration(name: str, value: Any) -> float:
+    if _text(name, value).strip().isdigit():
+        raise BadInput(
+            f'{name}: "{value}" has no unit; write for example {value}s, {value}m or 02:00:00', param=name
+        )
+    return parse_duration(value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if _text(name, value).lower() not in ("true", "false"):
+        raise BadInput(f'{name}: "{value}" was given; allowed are true and false', param=name)
+    return bool(value.lower() == "true")
+
+
+def _array(name: str, value: Any) -> dict[str, Any]:
+    indices, limit = parse_array(_text(name, value))
+    return {"array": indices, "array_limit": limit}
+
+
+def _labels(name: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise BadInput("labels is a mapping; write for example labels: {project: speech}", param=name)
+    return {_text(name, key): _text(name, item) for key, item in value.items()}
+
+
+_Reader = Callable[[str, Any], Any]
+_FIELDS: Mapping[str, tuple[str, _Reader]] = {  # name in the file -> field of JobSpec, how to read it
+    "name": ("name", _text),
+    "type": ("kind", _kind),
+    "resources": ("resources", _resources),
+    "num_nodes": ("nodes", _count),
+    "tasks_per_node": ("tasks_per_node", _count),
+    "workdir": ("workdir", _text),
+    "stdout": ("stdout", _text),
+    "stderr": ("stderr", _text),
+    "priority": ("priority", _count),
+    "queue": ("queue", _text),
+    "account": ("account", _text),
+    "qos": ("qos", _text),
+    "time_limit": ("time_limit", _duration),
+    "grace": ("grace", _duration),
+    "retries": ("retries", _count),
+    "requeue": ("requeue", _flag),
+    "array": ("array_and_limit", _array),
+    "depends": ("depends", lambda name, value: parse_dependencies(_text(name, value))),
+    "engine": ("engine", _text),
+    "labels": ("labels", _labels),
+}
+FIELDS = (*_FIELDS, "setup", "run", "envs")  # the last three are read together
+RESOURCE_FIELDS = ("accelerators", "cpus", "memory")
