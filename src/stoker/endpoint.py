@@ -34,6 +34,7 @@ class Replica:
 class Endpoint:
     name: str  # what callers put in "model"
     tenant: str
+    owner: str
     version: int | None  # the version that answers now
     wanted: int  # replicas of it
     created_at: float

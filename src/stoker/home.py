@@ -46,6 +46,11 @@ class Home:
         return self.path / "scratch"
 
     @property
+    def secrets(self) -> Path:
+        """Keys between the gateway and the replicas, one file each."""
+        return self.path / "secrets"
+
+    @property
     def files(self) -> Path:
         """Uploaded files."""
         return self.path / "files"

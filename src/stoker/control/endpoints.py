@@ -1,0 +1,273 @@
+"""Endpoints: bring versions up, keep their replicas running, tell the gateway where they listen."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from stoker.account import Account, Role
+from stoker.clock import Clock
+from stoker.control.jobs import JobDesk
+from stoker.control.replicas import replica_spec
+from stoker.control.rights import need, need_sight, sees
+from stoker.endpoint import Endpoint, Replica, ReplicaState
+from stoker.errors import BadInput, Conflict, NotFound
+from stoker.home import Home
+from stoker.serve.decide import (
+    Action,
+    Drain,
+    Failed,
+    Forget,
+    GiveUpCandidate,
+    Ready,
+    Snapshot,
+    Start,
+    Stop,
+    Switch,
+    Unready,
+    decide,
+)
+from stoker.store.endpoints import EndpointStore, KeptEndpoint
+from stoker.store.registry import Registry
+
+log = logging.getLogger(__name__)
+
+Change = Callable[[Endpoint], Endpoint]
+
+
+class EndpointDesk:
+    """Thread-safe. `reconcile` is called by the platform's loop; everything else by people and the gateway."""
+
+    def __init__(self, store: EndpointStore, jobs: JobDesk, registry: Registry, home: Home, clock: Clock) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._registry = registry
+        self._home = home
+        self._clock = clock
+        self._routes: Mapping[str, Endpoint] = {}
+        self._refresh_routes()
+
+    # for people
+
+    def find(self, who: Account) -> list[Endpoint]:
+        return [kept.endpoint for kept in self._store.all() if sees(who, kept.endpoint.tenant)]
+
+    def get(self, name: str, who: Account) -> Endpoint:
+        endpoint = self._store.get(name).endpoint
+        need_sight(who, endpoint.tenant, "endpoint", name)
+        return endpoint
+
+    def deploy(self, name: str, version: int, who: Account, *, replicas: int = 1) -> Endpoint:
+        """Serve `version` of the model `name` with so many replicas; it answers once one of them is ready."""
+        need(who, Role.USER, "deploy a model")
+        if not 1 <= replicas <= 1000:
+            raise BadInput(f"{replicas} replicas were asked for; allowed is 1 to 1000", param="replicas")
+        owner = self._registry.tenants().get(name)
+        if owner is None:
+            raise NotFound.named("model", name, [m for m, t in self._registry.tenants().items() if sees(who, t)])
+        need_sight(who, owner, "model", name)
+        self._registry.version(name, version)
+        self.bring_up(name, version, tenant=owner, owner=who.name, switch=True)
+        return self._change(name, lambda endpoint: replace(endpoint, wanted=replicas))
+
+    def stop(self, name: str, who: Account) -> Endpoint:
+        """Take the endpoint down: replicas finish their answers and end; the registered model stays."""
+        need(who, Role.USER, "stop an endpoint")
+        endpoint = self.get(name, who)
+        self._change(name, lambda one: replace(one, version=None, candidate=None, switch=False, wanted=0))
+        if not endpoint.replicas:
+            self._store.remove(name)
+            self._refresh_routes()
+        return endpoint
+
+    # for the gateway: in memory, no database
+
+    def route(self, name: str, tenant: str | None) -> list[Replica]:
+        """Replicas that may answer `name` (or ``name@VERSION``); empty when none is ready.
+
+        `tenant` None sees everything. Raises NotFound when the tenant has no such endpoint.
+        """
+        plain, _, version = name.partition("@")
+        endpoint = self._routes.get(plain)
+        if endpoint is None or (tenant is not None and endpoint.tenant != tenant):
+            known = [one.name for one in self._routes.values() if tenant in (None, one.tenant)]
+            raise NotFound.named("model", name, known)
+        if not version:
+            return list(endpoint.ready)
+        ready = (replica for replica in endpoint.replicas if replica.state is ReplicaState.READY)
+        return [replica for replica in ready if str(replica.version) == version]
+
+    # for shipments and promotions
+
+    def bring_up(self, name: str, version: int, *, tenant: str, owner: str, switch: bool) -> None:
+        """Start a replica of `version` beside what answers now. `switch`: let it take over when ready."""
+        if self._store.maybe(name) is None:
+            self._store.add(Endpoint(name, tenant, owner, version=None, wanted=1, created_at=self._clock.now()))
+        endpoint = self._store.get(name).endpoint
+        if endpoint.tenant != tenant:
+            raise Conflict(f'the endpoint name "{name}" is taken by another tenant; choose another name')
+        if endpoint.version == version and endpoint.wanted > 0:
+            return
+        self._change(
+            name,
+            lambda one: replace(one, candidate=version, switch=switch, wanted=max(1, one.wanted), message=""),
+        )
+
+    def standing(self, name: str, version: int) -> tuple[Replica | None, str]:
+        """A ready replica of `version`, and why there will be none (empty while it may still come)."""
+        kept = self._store.maybe(name)
+        if kept is None:
+            return None, f'the endpoint "{name}" was stopped'
+        for replica in kept.endpoint.replicas:
+            if replica.version == version and replica.state is ReplicaState.READY:
+                return replica, ""
+        wanted = version in (kept.endpoint.version, kept.endpoint.candidate)
+        return None, "" if wanted else kept.endpoint.message or f"version {version} was taken down"
+
+    def switch(self, name: str, version: int) -> None:
+        """Let `version` answer; what answered before finishes and ends."""
+        self._change(name, lambda one: _switched(one, version))
+
+    def drop_candidate(self, name: str, version: int, message: str) -> None:
+        """Take a candidate down again; what answered before goes on."""
+        if self._store.maybe(name) is not None:
+            self._change(name, lambda one: _without_candidate(one, version, message))
+
+    # for the loop
+
+    def reconcile(self) -> float:
+        """Bring every endpoint one step nearer to what it should be; seconds until it wants to be asked again."""
+        waits = [self._reconcile(kept) for kept in self._store.all()]
+        return min(waits, default=60.0)
+
+    def _reconcile(self, kept: KeptEndpoint) -> float:
+        endpoint = kept.endpoint
+        for action in decide(self._look(endpoint)):
+            endpoint = self._apply(endpoint, action, kept.revision)
+        if endpoint != kept.endpoint:
+            if not self._store.save(endpoint, kept.revision):
+                return 0.0  # somebody changed it meanwhile: look again
+            self._refresh_routes()
+            self._jobs.notify()
+        if not endpoint.replicas and endpoint.version is None and endpoint.candidate is None:
+            self._store.remove(endpoint.name)
+            self._refresh_routes()
+        return _patience(endpoint)
+
+    def _look(self, endpoint: Endpoint) -> Snapshot:
+        jobs = {replica.job: self._jobs.peek(replica.job) for replica in endpoint.replicas}
+        urls, errors = {}, {}
+        for replica in endpoint.replicas:
+            if replica.state is ReplicaState.STARTING or jobs[replica.job].state.final:
+                told = self._jobs.peek_telemetry(replica.job)
+                errors[replica.job] = told.error
+                if told.ready_url:
+                    urls[replica.job] = told.ready_url
+        return Snapshot(
+            endpoint, jobs, urls, {job: text for job, text in errors.items() if text}, self._clock.now()
+        )
+
+    def _apply(self, endpoint: Endpoint, action: Action, revision: int) -> Endpoint:
+        now = self._clock.now()
+        match action:
+            case Start(version):
+                return self._start(endpoint, version, revision)
+            case Ready(job, attempt, url):
+                return _with(endpoint, job, state=ReplicaState.READY, attempt=attempt, url=url, since=now)
+            case Unready(job):
+                return _with(endpoint, job, state=ReplicaState.STARTING, url="", since=now)
+            case Drain(job):
+                return _with(endpoint, job, state=ReplicaState.DRAINING, since=now)
+            case Stop(job):
+                self._jobs.end(job)
+                return endpoint
+            case Failed(job, message):
+                log.warning("endpoint %s: %s", endpoint.name, message)
+                return replace(_with(endpoint, job, state=ReplicaState.FAILED, since=now), message=message)
+            case Forget(job):
+                return self._forget(endpoint, job)
+            case Switch(version):
+                return _switched(endpoint, version)
+            case GiveUpCandidate(version, message):
+                return _without_candidate(endpoint, version, message)
+
+    def _start(self, endpoint: Endpoint, version: int, revision: int) -> Endpoint:
+        # The same decision on the same revision has the same name: killed between the submission and the
+        # save, the platform finds the job it had submitted instead of submitting another.
+        occasion = f"endpoint/{endpoint.name}/{endpoint.created_at}/{revision}/{len(endpoint.replicas)}"
+        key_file = self._key_file(occasion)
+        registered = self._registry.version(endpoint.name, version)
+        spec = replica_spec(endpoint, registered, self._home, key_file, self._jobs.largest_node())
+        job = self._jobs.submit_for(spec, tenant=endpoint.tenant, owner=endpoint.owner, idempotency=occasion)
+        replica = Replica(job.id, version, since=self._clock.now(), key_file=str(key_file))
+        return replace(endpoint, replicas=(*endpoint.replicas, replica))
+
+    def _key_file(self, occasion: str) -> Path:
+        self._home.secrets.mkdir(mode=0o700, exist_ok=True)
+        file = self._home.secrets / hashlib.sha256(occasion.encode()).hexdigest()[:16]
+        if not file.exists():
+            file.touch(mode=0o600)
+            file.write_text(secrets.token_urlsafe(32))
+        return file
+
+    def _forget(self, endpoint: Endpoint, job: int) -> Endpoint:
+        for replica in endpoint.replicas:
+            if replica.job == job and replica.key_file:
+                Path(replica.key_file).unlink(missing_ok=True)
+        return replace(endpoint, replicas=tuple(one for one in endpoint.replicas if one.job != job))
+
+    def _change(self, name: str, change: Change) -> Endpoint:
+        while True:
+            kept = self._store.get(name)
+            changed = change(kept.endpoint)
+            if changed == kept.endpoint:
+                return changed
+            if self._store.save(changed, kept.revision):
+                self._refresh_routes()
+                self._jobs.notify()
+                return changed
+
+    def _refresh_routes(self) -> None:
+        self._routes = {kept.endpoint.name: _with_secrets(kept.endpoint) for kept in self._store.all()}
+
+
+def _with(endpoint: Endpoint, job: int, **changes: object) -> Endpoint:
+    replicas = tuple(replace(one, **changes) if one.job == job else one for one in endpoint.replicas)  # type: ignore[arg-type]
+    return replace(endpoint, replicas=replicas)
+
+
+def _switched(endpoint: Endpoint, version: int) -> Endpoint:
+    return replace(
+        endpoint, version=version, candidate=None, switch=False, wanted=max(1, endpoint.wanted), message=""
+    )
+
+
+def _without_candidate(endpoint: Endpoint, version: int, message: str) -> Endpoint:
+    if endpoint.candidate != version:
+        return endpoint
+    return replace(endpoint, candidate=None, switch=False, message=message)
+
+
+def _with_secrets(endpoint: Endpoint) -> Endpoint:
+    return replace(endpoint, replicas=tuple(replace(one, secret=_secret(one)) for one in endpoint.replicas))
+
+
+def _secret(replica: Replica) -> str:
+    try:
+        return Path(replica.key_file).read_text() if replica.key_file else ""
+    except FileNotFoundError:
+        return ""
+
+
+def _patience(endpoint: Endpoint) -> float:
+    """A starting replica announces itself in a file: look often. Draining and backing off go by the clock."""
+    states = {replica.state for replica in endpoint.replicas}
+    if ReplicaState.STARTING in states:
+        return 0.1
+    if states & {ReplicaState.DRAINING, ReplicaState.FAILED}:
+        return 1.0
+    return 60.0

@@ -1,0 +1,383 @@
+"""Shipments: take requests, and carry each one stage further whenever something it waits for has happened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from stoker.account import Account, Role
+from stoker.clock import Clock
+from stoker.control.endpoints import EndpointDesk
+from stoker.control.jobs import JobDesk
+from stoker.control.models import CHAMPION, ModelDesk
+from stoker.control.rights import need, need_sight
+from stoker.control.stages import StageJobs
+from stoker.errors import BadInput, Conflict, StokerError
+from stoker.home import Home
+from stoker.model import ModelVersion
+from stoker.ship.chain import CHAIN, config_of, key_of, steps_of
+from stoker.ship.decide import Act, Action, Done, Fail, Reuse, RunJob, Snapshot, Succeed, decide
+from stoker.shipment import Shipment, ShipmentRequest, ShipmentState, Source, Stage, StageRun, StageState
+from stoker.sources.catalogue import resolve
+from stoker.store.artifacts import Artifacts
+from stoker.store.registry import Registry
+from stoker.store.shipments import KeptShipment, ShipmentStore
+from stoker.telemetry import Telemetry
+from stoker.typed import dump
+
+log = logging.getLogger(__name__)
+
+_METHODS = ("lora", "full", "ptuning", "bottleneck", "ia3")
+
+
+class ShipmentDesk:
+    """Thread-safe. `advance` is called by the platform's loop; everything else by people."""
+
+    def __init__(
+        self,
+        store: ShipmentStore,
+        jobs: JobDesk,
+        models: ModelDesk,
+        endpoints: EndpointDesk,
+        registry: Registry,
+        artifacts: Artifacts,
+        home: Home,
+        clock: Clock,
+        file_path: Callable[[str, Account], Path],
+    ) -> None:
+        """`file_path` tells where an uploaded file lies."""
+        self._store = store
+        self._jobs = jobs
+        self._models = models
+        self._endpoints = endpoints
+        self._registry = registry
+        self._artifacts = artifacts
+        self._home = home
+        self._clock = clock
+        self._file_path = file_path
+        self._stage_jobs = StageJobs(jobs, artifacts)
+        self._under_way: dict[str, int] = {}  # content address -> the job that is making it
+
+    # for people
+
+    def create(self, request: ShipmentRequest, who: Account) -> Shipment:
+        """Start a shipment, or find the one that is under way for the very same request.
+
+        Reads all data once for its digest. Raises BadInput, NotFound (with near names), Conflict.
+        """
+        need(who, Role.USER, "ship a model")
+        sources = self._sources(request, who)
+        self._check(request, who)
+        digest = _request_digest(request, sources)
+        running = self._store.same_request(digest, who.tenant)
+        if running is not None:
+            return running
+        shipment = Shipment(
+            id=f"ship-{secrets.token_hex(5)}",
+            request=request,
+            tenant=who.tenant,
+            owner=who.name,
+            state=ShipmentState.RUNNING,
+            created_at=self._clock.now(),
+            sources=sources,
+            stages=tuple(StageRun(step.stage) for step in steps_of(request)),
+        )
+        self._store.add(shipment, digest)
+        self._jobs.notify()
+        return shipment
+
+    def get(self, shipment_id: str, who: Account) -> Shipment:
+        shipment = self._store.get(shipment_id).shipment
+        need_sight(who, shipment.tenant, "shipment", shipment_id)
+        return shipment
+
+    def find(self, who: Account, *, limit: int = 100) -> list[Shipment]:
+        """Newest first."""
+        return self._store.find(tenant=None if who.role is Role.ADMIN else who.tenant, limit=limit)
+
+    def cancel(self, shipment_id: str, who: Account) -> Shipment:
+        """Stop here. What is finished stays and is used by the next one; safe to repeat."""
+        need(who, Role.USER, "cancel a shipment")
+        self.get(shipment_id, who)
+        while True:
+            kept = self._store.get(shipment_id)
+            if kept.shipment.state is not ShipmentState.RUNNING:
+                return kept.shipment
+            stopped = self._stopped(kept.shipment, ShipmentState.CANCELLED, f"cancelled by {who.name}")
+            if self._store.save(stopped, kept.revision):
+                self._end_work(kept.shipment)
+                return stopped
+
+    def resume(self, shipment_id: str, who: Account) -> Shipment:
+        """Go on where it stopped; raises Conflict while it runs or when it has succeeded."""
+        need(who, Role.USER, "resume a shipment")
+        self.get(shipment_id, who)
+        while True:
+            kept = self._store.get(shipment_id)
+            if kept.shipment.state in (ShipmentState.RUNNING, ShipmentState.SUCCEEDED):
+                raise Conflict(f"shipment {shipment_id} is {kept.shipment.state}; there is nothing to resume")
+            again = replace(
+                kept.shipment,
+                state=ShipmentState.RUNNING,
+                ended_at=None,
+                message="",
+                sources=self._sources(kept.shipment.request, who),
+                stages=tuple(_reset(run) for run in kept.shipment.stages),
+            )
+            if self._store.save(again, kept.revision):
+                self._jobs.notify()
+                return again
+
+    def telemetry(self, shipment_id: str, stage: Stage, who: Account) -> Telemetry:
+        """What the stage's job tells of itself; empty when it has none."""
+        shipment = self.get(shipment_id, who)
+        run = next((run for run in shipment.stages if run.stage is stage), None)
+        if run is None or run.job is None:
+            return Telemetry()
+        return self._jobs.peek_telemetry(run.job)
+
+    def artifact(self, shipment_id: str, stage: Stage, who: Account) -> Path | None:
+        """Where the finished output of a stage lies, None when it has none."""
+        run = next((run for run in self.get(shipment_id, who).stages if run.stage is stage), None)
+        return self._artifacts.path(run.key) if run and run.key and run.state.ended_well else None
+
+    # for the loop
+
+    def advance(self) -> float:
+        """Carry every running shipment on; seconds until it wants to be asked again."""
+        running = self._store.running()
+        self._under_way = _jobs_by_key(kept.shipment for kept in running)
+        for kept in running:
+            self._advance(kept)
+        return 1.0 if running else 60.0
+
+    def _advance(self, kept: KeptShipment) -> None:
+        shipment = kept.shipment
+        try:
+            for action in decide(self._look(shipment)):
+                shipment = self._apply(shipment, action)
+        except StokerError as error:
+            log.warning("shipment %s: %s", shipment.id, error)
+            shipment = replace(shipment, message=str(error))
+        if shipment != kept.shipment:
+            self._store.save(shipment, kept.revision)  # if somebody was faster, the next look sees it
+            self._jobs.notify()
+
+    def _look(self, shipment: Shipment) -> Snapshot:
+        """Everything the decision needs, loaded at once."""
+        running = [run for run in shipment.stages if run.state is StageState.RUNNING]
+        keys = {run.key for run in running} | {_key(shipment, run.stage) for run in shipment.stages}
+        jobs = {run.job: self._jobs.peek(run.job) for run in running if run.job is not None}
+        errors = {job.id: self._jobs.peek_telemetry(job.id).error for job in jobs.values() if job.state.final}
+        ready, failed = self._standing(shipment)
+        finished = self._artifacts.finished(key for key in keys if key)
+        return Snapshot(shipment, finished, jobs, errors, ready, failed)
+
+    def _standing(self, shipment: Shipment) -> tuple[bool, str]:
+        deploying = any(r.stage is Stage.DEPLOY and r.state is StageState.RUNNING for r in shipment.stages)
+        if not deploying or shipment.version is None:
+            return False, ""
+        replica, failed = self._endpoints.standing(shipment.request.name, shipment.version)
+        return replica is not None, failed
+
+    def _apply(self, shipment: Shipment, action: Action) -> Shipment:
+        match action:
+            case RunJob():
+                return self._run_job(shipment, action)
+            case Reuse(stage, key, result):
+                return self._stage(shipment, stage, state=StageState.REUSED, key=key, result=result)
+            case Done(stage, result):
+                return self._done(shipment, stage, result)
+            case Fail(stage, message, exit_code):
+                return self._fail(shipment, stage, message, exit_code)
+            case Act(stage):
+                return self._act(shipment, stage)
+            case Succeed():
+                return replace(shipment, state=ShipmentState.SUCCEEDED, ended_at=self._clock.now())
+
+    def _run_job(self, shipment: Shipment, action: RunJob) -> Shipment:
+        live = {}
+        if action.stage is Stage.VERIFY and shipment.version is not None:
+            replica, failed = self._endpoints.standing(shipment.request.name, shipment.version)
+            if replica is None:
+                return self._fail(shipment, Stage.VERIFY, failed, None) if failed else shipment
+            live = {"url": replica.url, "model": shipment.request.name, "key_file": replica.key_file}
+        # Two shipments that need the same thing wait for one job: its checkpoints have one writer.
+        job = self._under_way.get(action.key) or self._stage_jobs.submit(shipment, action, live)
+        self._under_way[action.key] = job
+        return self._stage(
+            shipment, action.stage, state=StageState.RUNNING, key=action.key, job=job, started_at=self._clock.now()
+        )
+
+    def _done(self, shipment: Shipment, stage: Stage, result: object) -> Shipment:
+        if stage is Stage.IMPORT and self._data_changed(shipment):
+            message = "the data changed while it was read; run again once nothing writes to it"
+            return self._fail(shipment, stage, message, 2)
+        return self._stage(shipment, stage, state=StageState.DONE, result=result, ended_at=self._clock.now())
+
+    def _data_changed(self, shipment: Shipment) -> bool:
+        names = ("data", "heldout")
+        mine = [shipment.sources[name] for name in names if name in shipment.sources]
+        return any(self._artifacts.digest(Path(source.path)) != source.digest for source in mine)
+
+    def _act(self, shipment: Shipment, stage: Stage) -> Shipment:
+        """The stages the platform does itself. Each is safe to repeat."""
+        now = self._clock.now()
+        if stage is Stage.REGISTER:
+            made = self._register(shipment)
+            shipment = replace(shipment, version=made.version)
+            result = {"version": made.version, "parent": made.parent}
+            return self._stage(shipment, stage, state=StageState.DONE, started_at=now, ended_at=now, result=result)
+        version = shipment.version
+        if version is None:
+            return self._fail(shipment, stage, "no version is registered; run again", None)
+        name = shipment.request.name
+        if stage is Stage.DEPLOY:
+            self._endpoints.bring_up(name, version, tenant=shipment.tenant, owner=shipment.owner, switch=False)
+            return self._stage(shipment, stage, state=StageState.RUNNING, started_at=now)
+        promotion = self._models.record(name, version, shipment.owner, CHAMPION, "promote")
+        self._endpoints.switch(name, version)
+        result = {"alias": CHAMPION, "version": version, "previous": promotion.previous}
+        return self._stage(shipment, stage, state=StageState.DONE, started_at=now, ended_at=now, result=result)
+
+    def _register(self, shipment: Shipment) -> ModelVersion:
+        results = {run.stage: run.result for run in shipment.stages}
+        keys = {run.stage: run.key for run in shipment.stages}
+        train = next(step for step in CHAIN if step.stage is Stage.TRAIN)
+        draft = ModelVersion(
+            model=shipment.request.name,
+            version=0,
+            created_at=self._clock.now(),
+            artifact=keys[Stage.EXPORT],
+            engine=str(results[Stage.EXPORT].get("engine", "llama.cpp")),
+            base=shipment.request.base,
+            parent=self._registry.alias(shipment.request.name, CHAMPION)
+            if shipment.request.name in self._registry.tenants()
+            else None,
+            dataset=str(results[Stage.CURATE].get("digest", keys[Stage.CURATE])),
+            config={name: str(value) for name, value in config_of(train, shipment.request).items()},
+            metrics=_metrics(results),
+            ship=shipment.id,
+        )
+        made_from = f"{keys[Stage.EXPORT]}:{keys[Stage.EVALUATE]}"
+        return self._registry.register(draft, key=made_from, tenant=shipment.tenant)
+
+    def _fail(self, shipment: Shipment, stage: Stage, message: str, exit_code: int | None) -> Shipment:
+        now = self._clock.now()
+        shipment = self._stage(
+            shipment, stage, state=StageState.FAILED, message=message, exit_code=exit_code, ended_at=now
+        )
+        stopped = self._stopped(shipment, ShipmentState.FAILED, f"{stage}: {message}")
+        self._end_work(shipment)
+        return stopped
+
+    def _stopped(self, shipment: Shipment, state: ShipmentState, message: str) -> Shipment:
+        now = self._clock.now()
+        stages = tuple(
+            replace(run, state=StageState.CANCELLED, ended_at=now) if run.state is StageState.RUNNING else run
+            for run in shipment.stages
+        )
+        return replace(shipment, state=state, ended_at=now, message=message, stages=stages)
+
+    def _end_work(self, shipment: Shipment) -> None:
+        """End the jobs of its running stages that nobody else waits for, and an unverified replica."""
+        others = (kept.shipment for kept in self._store.running() if kept.shipment.id != shipment.id)
+        shared = set(_jobs_by_key(others).values())
+        for run in shipment.stages:
+            if run.state is StageState.RUNNING and run.job is not None and run.job not in shared:
+                self._jobs.end(run.job)
+        if shipment.version is not None:
+            self._endpoints.drop_candidate(shipment.request.name, shipment.version, "it was not verified")
+
+    def _stage(self, shipment: Shipment, stage: Stage, **changes: object) -> Shipment:
+        stages = tuple(
+            replace(run, **changes) if run.stage is stage else run  # type: ignore[arg-type]
+            for run in shipment.stages
+        )
+        return replace(shipment, stages=stages)
+
+    # checking a request
+
+    def _sources(self, request: ShipmentRequest, who: Account) -> dict[str, Source]:
+        base = resolve(request.base, self._home.path)
+        paths = {"data": self._data_path(request.data, who), "base": base.path}
+        if request.heldout:
+            paths["heldout"] = self._data_path(request.heldout, who)
+        return {name: Source(str(path), self._artifacts.digest(path)) for name, path in paths.items()}
+
+    def _data_path(self, given: str, who: Account) -> Path:
+        if given.startswith("file-") and "/" not in given:
+            return self._file_path(given, who)
+        path = Path(given)
+        if not path.is_absolute():
+            raise BadInput(f'data "{given}" must be an absolute path on the server or a file id', param="data")
+        if path.is_dir() and not any(path.iterdir()):
+            raise BadInput(f"{path} is an empty folder; put .jsonl, .csv, .parquet, .txt, .md or .html in it")
+        return path
+
+    def _check(self, request: ShipmentRequest, who: Account) -> None:
+        if request.method not in _METHODS:
+            raise BadInput(f'method "{request.method}" was given; allowed: {", ".join(_METHODS)}', param="method")
+        stages = {step.stage.value for step in CHAIN if step.recipe}
+        for stage in (*request.settings, *request.resources):
+            if stage not in stages:
+                raise BadInput(f'no stage "{stage}" has settings; there are: {", ".join(sorted(stages))}')
+        _check_name(request.name)
+        owner = self._registry.owner(request.name)
+        if owner not in (None, who.tenant):
+            raise Conflict(f'the model name "{request.name}" is taken by another tenant; choose another name')
+
+
+def _jobs_by_key(shipments: Iterable[Shipment]) -> dict[str, int]:
+    return {
+        run.key: run.job
+        for shipment in shipments
+        for run in shipment.stages
+        if run.state is StageState.RUNNING and run.job is not None
+    }
+
+
+def _check_name(name: str) -> None:
+    if not name or len(name) > 100 or not all(char.isalnum() or char in "-_." for char in name):
+        raise BadInput(
+            f"{name!r} is no model name: 1 to 100 letters, digits, dots, dashes and underscores", param="name"
+        )
+
+
+def _key(shipment: Shipment, stage: Stage) -> str | None:
+    step = next(step for step in CHAIN if step.stage is stage)
+    return key_of(step, shipment) if step.recipe else None
+
+
+def _reset(run: StageRun) -> StageRun:
+    if run.state.ended_well:
+        return run
+    return StageRun(run.stage, attempt=run.attempt + 1)
+
+
+def _request_digest(request: ShipmentRequest, sources: dict[str, Source]) -> str:
+    text = json.dumps([dump(request), {name: one.digest for name, one in sources.items()}], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _metrics(results: dict[Stage, object]) -> dict[str, float]:
+    """Numbers of evaluation and training by dotted names: ``evaluate.new.exact_match``."""
+    found: dict[str, float] = {}
+    for stage in (Stage.EVALUATE, Stage.TRAIN):
+        _flatten(stage.value, results.get(stage), found)
+    return found
+
+
+def _flatten(name: str, value: object, into: dict[str, float]) -> None:
+    if isinstance(value, bool):
+        return
+    if isinstance(value, (int, float)):
+        into[name] = float(value)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _flatten(f"{name}.{key}", inner, into)

@@ -1,0 +1,93 @@
+"""The job of a stage: its spec on disk, what it asks for, and the environment recipes run in."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stoker.cluster import Node
+from stoker.control.jobs import JobDesk
+from stoker.errors import BadInput
+from stoker.job import JobSpec, Resources
+from stoker.ship.decide import RunJob
+from stoker.shipment import Shipment, Stage
+from stoker.store.artifacts import Artifacts
+
+_ON_DEVICES = (Stage.TRAIN, Stage.EVALUATE)
+_CPUS = {Stage.IMPORT: 4, Stage.CURATE: 16, Stage.EXPORT: 4, Stage.VERIFY: 0}  # at most; the others: all
+_ENVS = {
+    # Threads that wait should sleep: two busy processes on one machine otherwise starve each other.
+    "OMP_WAIT_POLICY": "passive",
+    "GOMP_SPINCOUNT": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class StageJobs:
+    def __init__(self, jobs: JobDesk, artifacts: Artifacts) -> None:
+        self._jobs = jobs
+        self._artifacts = artifacts
+
+    def submit(self, shipment: Shipment, action: RunJob, live: Mapping[str, str]) -> int:
+        """Submit the stage's job, once however often this is called; returns its id.
+
+        `live`: what is known only now and is no part of the output's address (where the replica listens).
+        """
+        attempt = shipment.stage(action.stage).attempt
+        envs = dict(_ENVS)
+        config = dict(action.config)
+        if live:
+            envs["STOKER_SERVICE_KEY_FILE"] = live["key_file"]
+            config |= {"url": live["url"], "model": live["model"]}
+        path = self._write_spec(shipment, action, config)
+        spec = JobSpec(
+            name=f"{shipment.request.name}.{action.stage}",
+            command=(sys.executable, "-m", f"stoker.recipes.{action.recipe}", str(path)),
+            resources=self._resources(shipment, action.stage),
+            envs=envs,
+            requeue=True,
+            engine=shipment.request.engine,
+            labels={"stoker/ship": shipment.id, "stoker/stage": action.stage},
+        )
+        occasion = f"ship/{shipment.id}/{action.stage}/{attempt}"
+        job = self._jobs.submit_for(
+            spec, tenant=shipment.tenant, owner=shipment.owner, idempotency=occasion, ship=shipment.id
+        )
+        return job.id
+
+    def _write_spec(self, shipment: Shipment, action: RunJob, config: Mapping[str, Any]) -> Path:
+        scratch = self._artifacts.scratch(action.key)
+        scratch.mkdir(parents=True, exist_ok=True)
+        sources = {name: shipment.sources[name].path for name in action.sources if name in shipment.sources}
+        inputs = {name: str(self._artifacts.path(key)) for name, key in action.inputs.items()}
+        spec = {
+            "config": dict(config),
+            "inputs": {**sources, **inputs},
+            "output": str(self._artifacts.path(action.key)),
+            "scratch": str(scratch),
+        }
+        path = scratch / "spec.json"
+        partial = path.with_suffix(f".{shipment.id}")
+        partial.write_text(json.dumps(spec, ensure_ascii=False, indent=1))
+        partial.replace(path)
+        return path
+
+    def _resources(self, shipment: Shipment, stage: Stage) -> Resources:
+        if stage in shipment.request.resources:
+            return shipment.request.resources[stage]
+        node = self._jobs.largest_node()
+        if node is None:
+            raise BadInput("no engine has told of any node yet; see: stoker nodes")
+        return _default_resources(stage, node)
+
+
+def _default_resources(stage: Stage, node: Node) -> Resources:
+    """One device and its share of the CPUs where there are devices, else all CPUs."""
+    if stage in _ON_DEVICES and node.devices:
+        return Resources(accelerators=1, cpus=max(1, node.cpus // len(node.devices)))
+    return Resources(cpus=min(node.cpus, _CPUS.get(stage, node.cpus)))

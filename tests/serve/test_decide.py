@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stoker.endpoint import Endpoint, Replica, ReplicaState
+from stoker.job import Job, JobKind, JobSpec, JobState
+from stoker.serve.decide import (
+    BACKOFF_S,
+    DRAIN_S,
+    Drain,
+    Failed,
+    Forget,
+    GiveUpCandidate,
+    Ready,
+    Snapshot,
+    Start,
+    Stop,
+    Switch,
+    Unready,
+    decide,
+)
+
+EMPTY = Endpoint("support", "default", "ann", version=None, wanted=1, created_at=0.0)
+
+
+def job(number: int, state: JobState = JobState.RUNNING, **changes: object) -> Job:
+    spec = JobSpec(command=("serve",), kind=JobKind.SERVICE)
+    plain = Job(number, spec, "default", "ann", state, 0.0, started_at=0.0, attempt=1)
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def replica(number: int, version: int, state: ReplicaState = ReplicaState.READY, since: float = 0.0) -> Replica:
+    return Replica(number, version, state, attempt=1, url=f"http://127.0.0.1:{number}", since=since)
+
+
+def test_a_candidate_comes_up_beside_what_answers() -> None:
+    endpoint = replace(EMPTY, version=1, candidate=2, replicas=(replica(1, 1),))
+    assert decide(Snapshot(endpoint, {1: job(1)})) == (Start(2),)
+
+
+def test_a_replica_is_ready_when_its_present_attempt_says_so() -> None:
+    endpoint = replace(EMPTY, version=1, replicas=(replica(1, 1, ReplicaState.STARTING),))
+    assert decide(Snapshot(endpoint, {1: job(1)})) == ()
+    assert decide(Snapshot(endpoint, {1: job(1)}, {1: "http://h"})) == (Ready(1, 1, "http://h"),)
+
+
+def test_a_job_that_was_started_again_is_not_ready() -> None:
+    endpoint = replace(EMPTY, version=1, replicas=(replica(1, 1),))
+    assert decide(Snapshot(endpoint, {1: job(1, attempt=2)})) == (Unready(1),)
+
+
+def test_a_switching_candidate_takes_over_when_ready_and_not_before() -> None:
+    endpoint = replace(EMPTY, version=1, candidate=2, switch=True)
+    coming = replace(endpoint, replicas=(replica(1, 1), replica(2, 2, ReplicaState.STARTING)))
+    assert decide(Snapshot(coming, {1: job(1), 2: job(2)})) == ()
+    ready = replace(endpoint, replicas=(replica(1, 1), replica(2, 2)))
+    assert decide(Snapshot(ready, {1: job(1), 2: job(2)})) == (Switch(2),)
+
+
+def test_an_unverified_candidate_waits_although_it_is_ready() -> None:
+    endpoint = replace(EMPTY, version=1, candidate=2, replicas=(replica(1, 1), replica(2, 2)))
+    assert decide(Snapshot(endpoint, {1: job(1), 2: job(2)})) == ()
+
+
+def test_the_old_version_drains_before_it_is_stopped() -> None:
+    switched = replace(EMPTY, version=2, replicas=(replica(1, 1), replica(2, 2)))
+    jobs = {1: job(1), 2: job(2)}
+    assert decide(Snapshot(switched, jobs)) == (Drain(1),)
+    draining = replace(switched, replicas=(replica(1, 1, ReplicaState.DRAINING, since=100.0), replica(2, 2)))
+    assert decide(Snapshot(draining, jobs, now=100.0 + DRAIN_S - 1)) == ()
+    assert decide(Snapshot(draining, jobs, now=100.0 + DRAIN_S)) == (Stop(1),)
+
+
+def test_a_candidate_that_dies_is_given_up_and_the_old_version_stays() -> None:
+    endpoint = replace(
+        EMPTY, version=1, candidate=2, replicas=(replica(1, 1), replica(2, 2, ReplicaState.STARTING))
+    )
+    dead = job(2, JobState.FAILED, ended_at=1.0)
+    actions = decide(Snapshot(endpoint, {1: job(1), 2: dead}, errors={2: "cannot load"}, now=1.0))
+    assert Failed(2, "replica (job 2) ended: cannot load") in actions
+    assert GiveUpCandidate(2, "replica (job 2) ended: cannot load") in actions
+    assert not any(isinstance(action, Drain | Stop) for action in actions)
+
+
+def test_a_replica_that_died_young_is_replaced_after_a_pause() -> None:
+    failed = replica(1, 1, ReplicaState.FAILED)
+    endpoint = replace(EMPTY, version=1, replicas=(failed,))
+    dead = job(1, JobState.FAILED, ended_at=10.0)
+    assert decide(Snapshot(endpoint, {1: dead}, now=11.0)) == ()
+    assert decide(Snapshot(endpoint, {1: dead}, now=10.0 + BACKOFF_S)) == (Forget(1), Start(1))
+
+
+def test_more_and_fewer_replicas() -> None:
+    two = replace(EMPTY, version=1, wanted=2, replicas=(replica(1, 1),))
+    assert decide(Snapshot(two, {1: job(1)})) == (Start(1),)
+    one = replace(EMPTY, version=1, wanted=1, replicas=(replica(1, 1), replica(2, 1)))
+    assert decide(Snapshot(one, {1: job(1), 2: job(2)})) == (Drain(2),)
+
+
+def test_a_stopped_endpoint_lets_everything_go() -> None:
+    stopped = replace(EMPTY, version=None, wanted=0, replicas=(replica(1, 1),))
+    assert decide(Snapshot(stopped, {1: job(1)})) == (Drain(1),)
+    ended = replace(stopped, replicas=(replica(1, 1, ReplicaState.DRAINING),))
+    assert decide(Snapshot(ended, {1: job(1, JobState.CANCELLED, ended_at=5.0)})) == (Forget(1),)
