@@ -1,0 +1,176 @@
+"""Words: one pass over a text gives everything the quality rules and MinHash ask of its words.
+
+Texts repeat their words, so a word is taken apart once and looked up from then on.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Hashes = NDArray[np.uint64]
+Numbers = NDArray[np.int32]
+Flags = NDArray[np.bool_]
+
+_LIMIT = 300_000  # words remembered; about 100 MB
+_LONGEST = 40  # characters of a word worth remembering
+
+PUNCTUATION = frozenset(
+    "!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»؟॥۔।‼"
+)
+_HAN_OR_KANA = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_ABBREVIATIONS = "e.g. i.e. vs. etc. a.m. p.m. Mr. Mrs. Ms. Dr. Prof. St. Inc. Ltd. Co. Corp. Jr. Sr. No. Vs. v.s."
+_TOKEN = re.compile(
+    rf"""
+    (?:https?://|www\.)\S+?(?=[.,;:!?)\]}}>"'’”]*$)      # an address is one word
+  | [{_HAN_OR_KANA}]                                      # without spaces between words, a character is one
+  | \.{{2,}} | …
+  | (?:{"|".join(map(re.escape, _ABBREVIATIONS.split()))})(?!\w)
+  | (?:[A-Za-z]\.){{2,}}                                  # U.S.
+  | n['’]t\b | ['’](?:s|S|ll|re|ve|d|m)\b                 # don't is do and n't
+  | (?:(?!n['’]t\b)[^\W_])+(?:[._/@&+#](?=[\w])(?:(?!n['’]t\b)[^\W{_HAN_OR_KANA}])+)*
+  | \S
+    """,
+    re.VERBOSE,
+)
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
+_TO_SPACE = str.maketrans(dict.fromkeys(PUNCTUATION, " "))
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of one text, in order."""
+
+    hashes: Hashes  # equal words have equal hashes
+    lengths: Numbers  # characters
+    alphabetic: Flags  # has at least one letter
+    symbols: Flags  # has nothing but punctuation
+    han: Flags  # is one Chinese or Japanese character
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+
+class Vocabulary:
+    """Every word seen so far, until there are too many; then it starts afresh. Hashes never change."""
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def words(self, text: str) -> Words:
+        ids = self._ids(self._words, text)
+        table = self._table
+        return Words(
+            table.hashes[ids], table.lengths[ids], table.alphabetic[ids], table.symbols[ids], table.han[ids]
+        )
+
+    def plain(self, text: str) -> Hashes:
+        """Hashes of the words without case, punctuation and accents, numbers as 0 (datatrove's `simplify_text`)."""
+        ids = self._ids(self._plain, text)
+        return self._table.hashes[ids]
+
+    def _ids(self, chunks: _Chunks, text: str) -> NDArray[np.intp]:
+        found = list(chain.from_iterable(map(chunks.__getitem__, text.split())))
+        if len(self._table) > _LIMIT:
+            self._forget()
+            return self._ids(self._words if chunks.split is words_of else self._plain, text)
+        return np.array(found, dtype=np.intp)
+
+    def _forget(self) -> None:
+        self._table = _Table()
+        self._words = _Chunks(words_of, self._table)
+        self._plain = _Chunks(plain_of, self._table)
+
+
+class _Chunks(dict[str, tuple[int, ...]]):
+    """What stands between two blanks -> places of its words in the table."""
+
+    def __init__(self, split: Callable[[str], list[str]], table: _Table) -> None:
+        super().__init__()
+        self.split = split
+        self._table = table
+
+    def __missing__(self, chunk: str) -> tuple[int, ...]:
+        ids = tuple(map(self._table.place, self.split(chunk)))
+        if len(chunk) <= _LONGEST:
+            self[chunk] = ids
+        return ids
+
+
+class _Table:
+    """Columns of what is known of each word; they grow by doubling."""
+
+    def __init__(self) -> None:
+        self._place: dict[str, int] = {}
+        self._room = 1 << 12
+        self.hashes: Hashes = np.zeros(self._room, np.uint64)
+        self.lengths: Numbers = np.zeros(self._room, np.int32)
+        self.alphabetic: Flags = np.zeros(self._room, np.bool_)
+        self.symbols: Flags = np.zeros(self._room, np.bool_)
+        self.han: Flags = np.zeros(self._room, np.bool_)
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    def place(self, word: str) -> int:
+        known = self._place.get(word)
+        if known is not None:
+            return known
+        place = self._place[word] = len(self._place)
+        if place == self._room:
+            self._grow()
+        self.hashes[place] = word_hash(word)
+        self.lengths[place] = len(word)
+        self.alphabetic[place] = any(map(str.isalpha, word))
+        self.symbols[place] = all(c in PUNCTUATION for c in word)
+        self.han[place] = len(word) == 1 and "\u3040" <= word <= "\ufaff"
+        return place
+
+    def _grow(self) -> None:
+        self._room *= 2
+        for name in ("hashes", "lengths", "alphabetic", "symbols", "han"):
+            column: NDArray[Any] = getattr(self, name)
+            setattr(self, name, np.concatenate([column, np.zeros_like(column)]))
+
+
+def word_hash(word: str) -> int:
+    return int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
+
+
+def words_of(chunk: str) -> list[str]:
+    """``"don't,"`` -> ``do n't ,``: a regular expression's idea of spaCy's English tokeniser; Han by character."""
+    return _TOKEN.findall(chunk)
+
+
+def plain_of(chunk: str) -> list[str]:
+    simple = _NUMBER.sub("0", chunk.lower()).translate(_TO_SPACE)
+    if not simple.isascii():
+        simple = unicodedata.normalize("NFD", simple)
+        simple = "".join(c for c in simple if unicodedata.category(c) != "Mn")
+        simple = re.sub(f"([{_HAN_OR_KANA}])", r" \1 ", simple)
+    return simple.split()
+
+
+def windows(hashes: Hashes, size: int) -> Hashes:
+    """A hash for each run of `size` words in a row; empty when there are fewer."""
+    count = len(hashes) - size + 1
+    if count <= 0:
+        return hashes[:0]
+    total = hashes[:count] * _ODD[0]
+    for place in range(1, size):
+        total += hashes[place : place + count] * _ODD[place]
+    mixed: Hashes = total ^ (total >> np.uint64(32))
+    return mixed
+
+
+_ODD: Hashes = np.random.default_rng(20231109).integers(0, 1 << 63, 64, dtype=np.uint64) * np.uint64(2) + np.uint64(
+    1
+)
