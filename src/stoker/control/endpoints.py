@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stoker.account import Account, Role
 from stoker.clock import Clock
+from stoker.control.changes import Changes
 from stoker.control.jobs import JobDesk
 from stoker.control.replicas import replica_spec
 from stoker.control.rights import need, need_sight, sees
@@ -42,12 +43,15 @@ Change = Callable[[Endpoint], Endpoint]
 class EndpointDesk:
     """Thread-safe. `reconcile` is called by the platform's loop; everything else by people and the gateway."""
 
-    def __init__(self, store: EndpointStore, jobs: JobDesk, registry: Registry, home: Home, clock: Clock) -> None:
+    def __init__(
+        self, store: EndpointStore, jobs: JobDesk, registry: Registry, home: Home, clock: Clock, changes: Changes
+    ) -> None:
         self._store = store
         self._jobs = jobs
         self._registry = registry
         self._home = home
         self._clock = clock
+        self._changes = changes
         self._routes: Mapping[str, Endpoint] = {}
         self._refresh_routes()
 
@@ -152,7 +156,7 @@ class EndpointDesk:
             if not self._store.save(endpoint, kept.revision):
                 return 0.0  # somebody changed it meanwhile: look again
             self._refresh_routes()
-            self._jobs.notify()
+            self._changes.bump()
         if not endpoint.replicas and endpoint.version is None and endpoint.candidate is None:
             self._store.remove(endpoint.name)
             self._refresh_routes()
@@ -228,7 +232,7 @@ class EndpointDesk:
                 return changed
             if self._store.save(changed, kept.revision):
                 self._refresh_routes()
-                self._jobs.notify()
+                self._changes.bump()
                 return changed
 
     def _refresh_routes(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from stoker.account import Account, Role
 from stoker.clock import Clock
+from stoker.control.changes import Changes
 from stoker.control.endpoints import EndpointDesk
 from stoker.control.jobs import JobDesk
 from stoker.control.models import CHAMPION, ModelDesk
@@ -48,6 +49,7 @@ class ShipmentDesk:
         artifacts: Artifacts,
         home: Home,
         clock: Clock,
+        changes: Changes,
         file_path: Callable[[str, Account], Path],
     ) -> None:
         """`file_path` tells where an uploaded file lies."""
@@ -59,6 +61,7 @@ class ShipmentDesk:
         self._artifacts = artifacts
         self._home = home
         self._clock = clock
+        self._changes = changes
         self._file_path = file_path
         self._stage_jobs = StageJobs(jobs, artifacts)
         self._under_way: dict[str, int] = {}  # content address -> the job that is making it
@@ -88,7 +91,7 @@ class ShipmentDesk:
             stages=tuple(StageRun(step.stage) for step in steps_of(request)),
         )
         self._store.add(shipment, digest)
-        self._jobs.notify()
+        self._changes.bump()
         return shipment
 
     def get(self, shipment_id: str, who: Account) -> Shipment:
@@ -130,7 +133,7 @@ class ShipmentDesk:
                 stages=tuple(_reset(run) for run in kept.shipment.stages),
             )
             if self._store.save(again, kept.revision):
-                self._jobs.notify()
+                self._changes.bump()
                 return again
 
     def telemetry(self, shipment_id: str, stage: Stage, who: Account) -> Telemetry:
@@ -166,7 +169,7 @@ class ShipmentDesk:
             shipment = replace(shipment, message=str(error))
         if shipment != kept.shipment:
             self._store.save(shipment, kept.revision)  # if somebody was faster, the next look sees it
-            self._jobs.notify()
+            self._changes.bump()
 
     def _look(self, shipment: Shipment) -> Snapshot:
         """Everything the decision needs, loaded at once."""

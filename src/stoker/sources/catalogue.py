@@ -1,22 +1,22 @@
 """The site's catalogue of base models: which name means which folder or file.
 
-Looked up in this order: a path; ``models.toml`` in the home; a folder or GGUF file below the home's ``models/`` or
+Looked up in this order: a path; ``models.yaml`` in the home; a folder or GGUF file below the home's ``models/`` or
 a folder of ``STOKER_MODELS`` (colon-separated); a GGUF carried by an installed Python package.
 
-``models.toml``::
+``models.yaml`` (not TOML: there the dots in names would nest)::
 
-    [qwen2.5-7b-instruct]
-    path = "/models/Qwen2.5-7B-Instruct"
+    qwen2.5-7b-instruct: /models/Qwen2.5-7B-Instruct
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from stoker.errors import BadInput, NotFound
 
@@ -46,7 +46,7 @@ def resolve(given: str, home: Path) -> BaseModel:
 def catalogue(home: Path) -> Mapping[str, BaseModel]:
     """Every base model this site knows, by lower-case name."""
     found: dict[str, BaseModel] = {}
-    for model in (*_carried(), *_in_folders(home), *_listed(home / "models.toml")):
+    for model in (*_carried(), *_in_folders(home), *_listed(home / "models.yaml")):
         found[model.name.lower()] = model  # later ones win: the site's list over what happens to lie about
     return found
 
@@ -66,17 +66,14 @@ def _is_model(path: Path) -> bool:
 
 def _listed(file: Path) -> list[BaseModel]:
     try:
-        entries = tomllib.loads(file.read_text())
+        entries = yaml.safe_load(file.read_text()) or {}
     except FileNotFoundError:
         return []
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise BadInput(f"cannot read the model catalogue {file}: {error}") from None
-    listed = []
-    for name, entry in entries.items():
-        if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
-            raise BadInput(f'{file}: [{name}] needs a line path = "/folder/of/the/model"')
-        listed.append(BaseModel(name, Path(entry["path"]).expanduser(), str(file)))
-    return listed
+    if not isinstance(entries, dict) or not all(isinstance(path, str) for path in entries.values()):
+        raise BadInput(f"{file} must hold lines of the form NAME: /folder/of/the/model")
+    return [BaseModel(str(name), Path(path).expanduser(), str(file)) for name, path in entries.items()]
 
 
 def _in_folders(home: Path) -> list[BaseModel]:
