@@ -11,10 +11,11 @@ from pathlib import Path
 
 from stoker.account import Account, Role
 from stoker.clock import Clock
+from stoker.cluster import Node
 from stoker.control.changes import Changes
 from stoker.control.jobs import JobDesk
 from stoker.control.replicas import replica_spec
-from stoker.control.rights import need, need_sight, sees
+from stoker.control.rights import need, need_sight, platform, sees
 from stoker.endpoint import Endpoint, Replica, ReplicaState
 from stoker.errors import BadInput, Conflict, NotFound
 from stoker.home import Home
@@ -39,12 +40,21 @@ log = logging.getLogger(__name__)
 
 Change = Callable[[Endpoint], Endpoint]
 
+PLATFORM = platform()
+
 
 class EndpointDesk:
     """Thread-safe. `reconcile` is called by the platform's loop; everything else by people and the gateway."""
 
     def __init__(
-        self, store: EndpointStore, jobs: JobDesk, registry: Registry, home: Home, clock: Clock, changes: Changes
+        self,
+        store: EndpointStore,
+        jobs: JobDesk,
+        registry: Registry,
+        home: Home,
+        clock: Clock,
+        changes: Changes,
+        largest_node: Callable[[], Node | None],
     ) -> None:
         self._store = store
         self._jobs = jobs
@@ -52,6 +62,7 @@ class EndpointDesk:
         self._home = home
         self._clock = clock
         self._changes = changes
+        self._largest_node = largest_node
         self._routes: Mapping[str, Endpoint] = {}
         self._refresh_routes()
 
@@ -163,11 +174,11 @@ class EndpointDesk:
         return _patience(endpoint)
 
     def _look(self, endpoint: Endpoint) -> Snapshot:
-        jobs = {replica.job: self._jobs.peek(replica.job) for replica in endpoint.replicas}
+        jobs = {replica.job: self._jobs.get(replica.job, PLATFORM) for replica in endpoint.replicas}
         urls, errors = {}, {}
         for replica in endpoint.replicas:
             if replica.state is ReplicaState.STARTING or jobs[replica.job].state.final:
-                told = self._jobs.peek_telemetry(replica.job)
+                told = self._jobs.telemetry(replica.job, PLATFORM)
                 errors[replica.job] = told.error
                 if told.ready_url:
                     urls[replica.job] = told.ready_url
@@ -187,7 +198,7 @@ class EndpointDesk:
             case Drain(job):
                 return _with(endpoint, job, state=ReplicaState.DRAINING, since=now)
             case Stop(job):
-                self._jobs.end(job)
+                self._jobs.cancel([job], PLATFORM)
                 return endpoint
             case Failed(job, message):
                 log.warning("endpoint %s: %s", endpoint.name, message)
@@ -205,8 +216,9 @@ class EndpointDesk:
         occasion = f"endpoint/{endpoint.name}/{endpoint.created_at}/{revision}/{len(endpoint.replicas)}"
         key_file = self._key_file(occasion)
         registered = self._registry.version(endpoint.name, version)
-        spec = replica_spec(endpoint, registered, self._home, key_file, self._jobs.largest_node())
-        job = self._jobs.submit_for(spec, tenant=endpoint.tenant, owner=endpoint.owner, idempotency=occasion)
+        spec = replica_spec(endpoint, registered, self._home, key_file, self._largest_node())
+        who = platform(endpoint.tenant, endpoint.owner)
+        (job,) = self._jobs.submit([spec], who, idempotency=occasion)
         replica = Replica(job.id, version, since=self._clock.now(), key_file=str(key_file))
         return replace(endpoint, replicas=(*endpoint.replicas, replica))
 

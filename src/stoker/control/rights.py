@@ -20,3 +20,8 @@ def need_sight(who: Account, tenant: str, kind: str, name: str) -> None:
     """What belongs to another tenant does not exist for `who`."""
     if not sees(who, tenant):
         raise NotFound(f'no {kind} "{name}"')
+
+
+def platform(tenant: str = "", owner: str = "platform") -> Account:
+    """Who the platform's own loops act as: for `owner` of `tenant`, or for nobody in particular."""
+    return Account("platform", owner, Role.ADMIN, tenant, created_at=0.0)

@@ -6,17 +6,19 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from stoker.account import Account, Role
 from stoker.clock import Clock
+from stoker.cluster import Node
 from stoker.control.changes import Changes
 from stoker.control.endpoints import EndpointDesk
 from stoker.control.jobs import JobDesk
 from stoker.control.models import CHAMPION, ModelDesk
-from stoker.control.rights import need, need_sight
+from stoker.control.rights import need, need_sight, platform
 from stoker.control.stages import StageJobs
 from stoker.errors import BadInput, Conflict, StokerError
 from stoker.home import Home
@@ -32,6 +34,8 @@ from stoker.telemetry import Telemetry
 from stoker.typed import dump
 
 log = logging.getLogger(__name__)
+
+PLATFORM = platform()
 
 _METHODS = ("lora", "full", "ptuning", "bottleneck", "ia3")
 
@@ -50,6 +54,7 @@ class ShipmentDesk:
         home: Home,
         clock: Clock,
         changes: Changes,
+        largest_node: Callable[[], Node | None],
         file_path: Callable[[str, Account], Path],
     ) -> None:
         """`file_path` tells where an uploaded file lies."""
@@ -63,7 +68,7 @@ class ShipmentDesk:
         self._clock = clock
         self._changes = changes
         self._file_path = file_path
-        self._stage_jobs = StageJobs(jobs, artifacts)
+        self._stage_jobs = StageJobs(jobs, artifacts, largest_node)
         self._under_way: dict[str, int] = {}  # content address -> the job that is making it
 
     # for people
@@ -142,7 +147,7 @@ class ShipmentDesk:
         run = next((run for run in shipment.stages if run.stage is stage), None)
         if run is None or run.job is None:
             return Telemetry()
-        return self._jobs.peek_telemetry(run.job)
+        return self._jobs.telemetry(run.job, PLATFORM)
 
     def artifact(self, shipment_id: str, stage: Stage, who: Account) -> Path | None:
         """Where the finished output of a stage lies, None when it has none."""
@@ -175,8 +180,8 @@ class ShipmentDesk:
         """Everything the decision needs, loaded at once."""
         running = [run for run in shipment.stages if run.state is StageState.RUNNING]
         keys = {run.key for run in running} | {_key(shipment, run.stage) for run in shipment.stages}
-        jobs = {run.job: self._jobs.peek(run.job) for run in running if run.job is not None}
-        errors = {job.id: self._jobs.peek_telemetry(job.id).error for job in jobs.values() if job.state.final}
+        jobs = {run.job: self._jobs.get(run.job, PLATFORM) for run in running if run.job is not None}
+        errors = {job.id: self._jobs.telemetry(job.id, PLATFORM).error for job in jobs.values() if job.state.final}
         ready, failed = self._standing(shipment)
         finished = self._artifacts.finished(key for key in keys if key)
         return Snapshot(shipment, finished, jobs, errors, ready, failed)
@@ -204,7 +209,7 @@ class ShipmentDesk:
                 return replace(shipment, state=ShipmentState.SUCCEEDED, ended_at=self._clock.now())
 
     def _run_job(self, shipment: Shipment, action: RunJob) -> Shipment:
-        live = {}
+        live: dict[str, str] = {}
         if action.stage is Stage.VERIFY and shipment.version is not None:
             replica, failed = self._endpoints.standing(shipment.request.name, shipment.version)
             if replica is None:
@@ -234,7 +239,7 @@ class ShipmentDesk:
         if stage is Stage.REGISTER:
             made = self._register(shipment)
             shipment = replace(shipment, version=made.version)
-            result = {"version": made.version, "parent": made.parent}
+            result: dict[str, Any] = {"version": made.version, "parent": made.parent}
             return self._stage(shipment, stage, state=StageState.DONE, started_at=now, ended_at=now, result=result)
         version = shipment.version
         if version is None:
@@ -293,7 +298,7 @@ class ShipmentDesk:
         shared = set(_jobs_by_key(others).values())
         for run in shipment.stages:
             if run.state is StageState.RUNNING and run.job is not None and run.job not in shared:
-                self._jobs.end(run.job)
+                self._jobs.cancel([run.job], PLATFORM)
         if shipment.version is not None:
             self._endpoints.drop_candidate(shipment.request.name, shipment.version, "it was not verified")
 
@@ -368,7 +373,7 @@ def _request_digest(request: ShipmentRequest, sources: dict[str, Source]) -> str
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _metrics(results: dict[Stage, object]) -> dict[str, float]:
+def _metrics(results: Mapping[Stage, object]) -> dict[str, float]:
     """Numbers of evaluation and training by dotted names: ``evaluate.new.exact_match``."""
     found: dict[str, float] = {}
     for stage in (Stage.EVALUATE, Stage.TRAIN):

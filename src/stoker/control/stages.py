@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from stoker.cluster import Node
 from stoker.control.jobs import JobDesk
+from stoker.control.rights import platform
 from stoker.errors import BadInput
 from stoker.job import JobSpec, Resources
 from stoker.ship.decide import RunJob
@@ -29,9 +30,10 @@ _ENVS = {
 
 
 class StageJobs:
-    def __init__(self, jobs: JobDesk, artifacts: Artifacts) -> None:
+    def __init__(self, jobs: JobDesk, artifacts: Artifacts, largest_node: Callable[[], Node | None]) -> None:
         self._jobs = jobs
         self._artifacts = artifacts
+        self._largest_node = largest_node
 
     def submit(self, shipment: Shipment, action: RunJob, live: Mapping[str, str]) -> int:
         """Submit the stage's job, once however often this is called; returns its id.
@@ -55,9 +57,8 @@ class StageJobs:
             labels={"stoker/ship": shipment.id, "stoker/stage": action.stage},
         )
         occasion = f"ship/{shipment.id}/{action.stage}/{attempt}"
-        job = self._jobs.submit_for(
-            spec, tenant=shipment.tenant, owner=shipment.owner, idempotency=occasion, ship=shipment.id
-        )
+        who = platform(shipment.tenant, shipment.owner)
+        (job,) = self._jobs.submit([spec], who, idempotency=occasion, ship=shipment.id)
         return job.id
 
     def _write_spec(self, shipment: Shipment, action: RunJob, config: Mapping[str, Any]) -> Path:
@@ -80,7 +81,7 @@ class StageJobs:
     def _resources(self, shipment: Shipment, stage: Stage) -> Resources:
         if stage in shipment.request.resources:
             return shipment.request.resources[stage]
-        node = self._jobs.largest_node()
+        node = self._largest_node()
         if node is None:
             raise BadInput("no engine has told of any node yet; see: stoker nodes")
         return _default_resources(stage, node)
