@@ -15,7 +15,7 @@ from stoker.cluster import Node
 from stoker.control.changes import Changes
 from stoker.control.jobs import JobDesk
 from stoker.control.replicas import replica_spec
-from stoker.control.rights import need, need_sight, platform, sees
+from stoker.control.rights import platform, require, require_sight, sees
 from stoker.endpoint import Endpoint, Replica, ReplicaState
 from stoker.errors import BadInput, Conflict, NotFound
 from stoker.home import Home
@@ -73,25 +73,25 @@ class EndpointDesk:
 
     def get(self, name: str, who: Account) -> Endpoint:
         endpoint = self._store.get(name).endpoint
-        need_sight(who, endpoint.tenant, "endpoint", name)
+        require_sight(who, endpoint.tenant, "endpoint", name)
         return endpoint
 
     def deploy(self, name: str, version: int, who: Account, *, replicas: int = 1) -> Endpoint:
         """Serve `version` of the model `name` with so many replicas; it answers once one of them is ready."""
-        need(who, Role.USER, "deploy a model")
+        require(who, Role.USER, "deploy a model")
         if not 1 <= replicas <= 1000:
             raise BadInput(f"{replicas} replicas were asked for; allowed is 1 to 1000", param="replicas")
         owner = self._registry.tenants().get(name)
         if owner is None:
             raise NotFound.named("model", name, [m for m, t in self._registry.tenants().items() if sees(who, t)])
-        need_sight(who, owner, "model", name)
+        require_sight(who, owner, "model", name)
         self._registry.version(name, version)
         self.bring_up(name, version, tenant=owner, owner=who.name, switch=True)
         return self._change(name, lambda endpoint: replace(endpoint, wanted=replicas))
 
     def stop(self, name: str, who: Account) -> Endpoint:
         """Take the endpoint down: replicas finish their answers and end; the registered model stays."""
-        need(who, Role.USER, "stop an endpoint")
+        require(who, Role.USER, "stop an endpoint")
         endpoint = self.get(name, who)
         self._change(name, lambda one: replace(one, version=None, candidate=None, switch=False, wanted=0))
         if not endpoint.replicas:

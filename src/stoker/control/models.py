@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stoker.account import Account, Role
 from stoker.clock import Clock
 from stoker.control.endpoints import EndpointDesk
-from stoker.control.rights import need, sees
+from stoker.control.rights import require, sees
 from stoker.errors import BadInput, Conflict, NotFound
 from stoker.model import ModelVersion, Promotion
 from stoker.store.promotions import PromotionJournal
@@ -101,7 +101,7 @@ class ModelDesk:
         return self._journal.of(name)
 
     def _move(self, name: str, number: int, who: Account, alias: str, action: str) -> Promotion:
-        need(who, Role.USER, f"{action} a model")
+        require(who, Role.USER, f"{action} a model")
         tenant = self._tenant(name, who)
         self._registry.version(name, number)
         if alias == CHAMPION:

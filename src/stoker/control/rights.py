@@ -6,7 +6,7 @@ from stoker.account import Account, Role
 from stoker.errors import Denied, NotFound
 
 
-def need(who: Account, role: Role, to: str) -> None:
+def require(who: Account, role: Role, to: str = "do this") -> None:
     """Raises Denied unless `who` has at least `role`; `to` completes "... is needed to"."""
     if not who.role.covers(role):
         raise Denied(f'key "{who.name}" has the role {who.role}; {role} is needed to {to}')
@@ -16,7 +16,7 @@ def sees(who: Account, tenant: str) -> bool:
     return who.role is Role.ADMIN or who.tenant == tenant
 
 
-def need_sight(who: Account, tenant: str, kind: str, name: str) -> None:
+def require_sight(who: Account, tenant: str, kind: str, name: str) -> None:
     """What belongs to another tenant does not exist for `who`."""
     if not sees(who, tenant):
         raise NotFound(f'no {kind} "{name}"')

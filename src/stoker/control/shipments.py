@@ -18,7 +18,7 @@ from stoker.control.changes import Changes
 from stoker.control.endpoints import EndpointDesk
 from stoker.control.jobs import JobDesk
 from stoker.control.models import CHAMPION, ModelDesk
-from stoker.control.rights import need, need_sight, platform
+from stoker.control.rights import platform, require, require_sight
 from stoker.control.stages import StageJobs
 from stoker.errors import BadInput, Conflict, StokerError
 from stoker.home import Home
@@ -78,7 +78,7 @@ class ShipmentDesk:
 
         Reads all data once for its digest. Raises BadInput, NotFound (with near names), Conflict.
         """
-        need(who, Role.USER, "ship a model")
+        require(who, Role.USER, "ship a model")
         sources = self._sources(request, who)
         self._check(request, who)
         digest = _request_digest(request, sources)
@@ -101,7 +101,7 @@ class ShipmentDesk:
 
     def get(self, shipment_id: str, who: Account) -> Shipment:
         shipment = self._store.get(shipment_id).shipment
-        need_sight(who, shipment.tenant, "shipment", shipment_id)
+        require_sight(who, shipment.tenant, "shipment", shipment_id)
         return shipment
 
     def find(self, who: Account, *, limit: int = 100) -> list[Shipment]:
@@ -110,7 +110,7 @@ class ShipmentDesk:
 
     def cancel(self, shipment_id: str, who: Account) -> Shipment:
         """Stop here. What is finished stays and is used by the next one; safe to repeat."""
-        need(who, Role.USER, "cancel a shipment")
+        require(who, Role.USER, "cancel a shipment")
         self.get(shipment_id, who)
         while True:
             kept = self._store.get(shipment_id)
@@ -123,7 +123,7 @@ class ShipmentDesk:
 
     def resume(self, shipment_id: str, who: Account) -> Shipment:
         """Go on where it stopped; raises Conflict while it runs or when it has succeeded."""
-        need(who, Role.USER, "resume a shipment")
+        require(who, Role.USER, "resume a shipment")
         self.get(shipment_id, who)
         while True:
             kept = self._store.get(shipment_id)
