@@ -7,7 +7,7 @@ the platform safe to kill between any two calls: after a restart it simply hands
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -82,3 +82,11 @@ class CanProbe(Protocol):
 
     def probe(self, key: Key, *, offset: int = 0, limit: int = 1 << 20) -> bytes:
         """Whole lines of the probe file from byte `offset`."""
+
+
+@runtime_checkable
+class CanNotify(Protocol):
+    """Engines that tell at once when an order began or ended; the others are asked every few seconds."""
+
+    def notify(self, wake: Callable[[], None]) -> None:
+        """Call `wake` (from any thread, cheap) whenever `states` would now answer differently."""

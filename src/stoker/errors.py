@@ -11,6 +11,7 @@
     ├── Denied              no key, wrong key, or role too low   exit 2   HTTP 401/403
     ├── MissingExtra        an optional part is not installed    exit 2   HTTP 501
     ├── Away                an engine or server does not answer  exit 3   HTTP 503
+    │   └── NoSpace         the disk of the home is full         exit 3   HTTP 507
     └── Broken              a recipe or job failed; reason told  exit 1   HTTP 500
 
 A message is one line: what was given, what is allowed, what to do.
@@ -91,6 +92,10 @@ class MissingExtra(StokerError):
 class Away(StokerError):
     exit_code = 3
     http_status = 503
+
+
+class NoSpace(Away):
+    http_status = 507
 
 
 class Broken(StokerError):

@@ -189,6 +189,8 @@ class Job:
     array_index: int | None = None
     ship: str = ""  # the ship this job is a stage of
     cancel_requested: bool = False
+    failures: int = 0  # attempts that failed; compared with spec.retries
+    not_before: float | None = None  # a retry waits until then
 
     @property
     def label(self) -> str:

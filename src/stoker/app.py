@@ -1,0 +1,134 @@
+"""App: the only place that wires the platform together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stoker.account import Account, Role
+from stoker.clock import Clock, SystemClock
+from stoker.cluster import Node
+from stoker.control.accounts import AccountDesk
+from stoker.control.carrier import Carrier
+from stoker.control.changes import Changes
+from stoker.control.endpoints import EndpointDesk
+from stoker.control.jobs import JobDesk
+from stoker.control.loop import Dispatcher
+from stoker.control.models import ModelDesk
+from stoker.control.rights import require
+from stoker.control.shipments import ShipmentDesk
+from stoker.engines.local import LocalEngine
+from stoker.home import Home
+from stoker.sources.declared import declared_devices
+from stoker.sources.node import local_node
+from stoker.sources.nvidia_smi import nvidia_devices
+from stoker.store.accounts import AccountStore
+from stoker.store.artifacts import Artifacts
+from stoker.store.database import Database
+from stoker.store.endpoints import EndpointStore
+from stoker.store.home import HomeLock
+from stoker.store.jobs import JobStore
+from stoker.store.promotions import PromotionJournal
+from stoker.store.registry import Registry
+from stoker.store.shipments import ShipmentStore
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be set when the platform starts."""
+
+    database: str = ""  # SQLAlchemy URL; empty: SQLite in the home
+    devices: str = ""  # declared devices, "H100:8"; empty: ask the drivers
+    cpus: int = 0  # CPUs offered to jobs; 0: those of this machine
+    upload_limit: int = 10 << 30  # bytes of one uploaded file
+
+
+class App:
+    """The desks of a running platform, and the threads behind them."""
+
+    def __init__(self, home: Home, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
+        """Takes hold of the home. Raises HomeBusy, HomeNewer, BadInput, NoSpace."""
+        self.home = home
+        self.settings = settings or Settings()
+        self.clock = clock or SystemClock()
+        declared = declared_devices(self.settings.devices)
+        self.lock = HomeLock(home)
+        try:
+            self.database = Database(
+                self.settings.database or f"sqlite:///{home.database}",
+                where="" if self.settings.database else str(home.path),
+            )
+            self.database.migrate()
+        except BaseException:
+            self.lock.release()
+            raise
+        devices = declared or nvidia_devices()
+        node = local_node("local", devices, cpus=self.settings.cpus)
+        self.engines = (LocalEngine(home.jobs, lambda: node),)
+        self.changes = Changes()
+        job_store = JobStore(self.database)
+        self.dispatcher = Dispatcher(job_store, self.engines, self.changes, self.clock)
+        self.jobs = JobDesk(job_store, self.engines, self.dispatcher, self.changes, self.clock)
+        self.accounts = AccountDesk(AccountStore(self.database), self.clock)
+        self._wire_shipping()
+
+    @classmethod
+    def open(cls, home: str | Path, **settings: object) -> App:
+        """An App on the folder `home`, not yet started; `settings` are the fields of Settings."""
+        return cls(Home(Path(home).absolute()), Settings(**settings))  # type: ignore[arg-type]
+
+    def _wire_shipping(self) -> None:
+        """Models, endpoints and shipments, and the thread that carries them on."""
+        artifacts = Artifacts(self.home.artifacts, self.home.scratch)
+        registry = Registry(f"sqlite:///{self.home.registry}", self.home.artifacts)
+        self.endpoints = EndpointDesk(
+            EndpointStore(self.database),
+            self.jobs,
+            registry,
+            self.home,
+            self.clock,
+            self.changes,
+            self.largest_node,
+        )
+        self.models = ModelDesk(registry, PromotionJournal(self.database), self.endpoints, self.clock)
+        self.shipments = ShipmentDesk(
+            ShipmentStore(self.database),
+            self.jobs,
+            self.models,
+            self.endpoints,
+            registry,
+            artifacts,
+            self.home,
+            self.clock,
+            self.changes,
+            self.largest_node,
+            self.files.path,
+        )
+        self.carrier = Carrier(self.changes, (self.endpoints.reconcile, self.shipments.advance))
+
+    def largest_node(self) -> Node | None:
+        """The node a single job can grow to; None before any engine has answered."""
+        return max(self.dispatcher.nodes(), key=lambda node: (len(node.devices), node.cpus), default=None)
+
+    def nodes(self, who: Account) -> tuple[Node, ...]:
+        require(who, Role.VIEWER, "see the nodes")
+        return self.dispatcher.nodes()
+
+    def largest_node(self) -> Node | None:
+        """The node with the most devices, then memory: what one job can count on at best."""
+        nodes = self.dispatcher.nodes()
+        return max(nodes, key=lambda node: (len(node.devices), node.memory, node.cpus), default=None)
+
+    def start(self) -> None:
+        """Start the background threads."""
+        self.dispatcher.start()
+        self.carrier.start()
+
+    def stop(self) -> None:
+        """Stop them and let go of the home. Jobs go on."""
+        self.carrier.stop()
+        self.dispatcher.stop()
+        for engine in self.engines:
+            engine.close()
+        self.database.close()
+        self.lock.release()

@@ -1,0 +1,100 @@
+"""Accounts: keys are made, checked and taken back; the console's sessions hang on them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+
+from stoker.account import Account, Role
+from stoker.clock import Clock
+from stoker.control.rights import require
+from stoker.errors import BadInput, Conflict, Denied, NotFound
+from stoker.store.accounts import AccountStore
+
+_PREFIX = "sk-stk-"
+_NAME = re.compile(r"^[\w.@ -]{1,64}$")
+_SESSION_SECONDS = 7 * 86400.0
+_REMEMBERED = 10_000  # keys kept in memory
+
+
+class AccountDesk:
+    """`authenticate` is asked with every request of the gateway: known keys are answered from memory."""
+
+    def __init__(self, store: AccountStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._known: dict[str, Account] = {}  # hash -> account
+
+    def bootstrap(self) -> str | None:
+        """The secret of the first admin key, made when there is no account yet; None ever after."""
+        account, secret = self._fresh("admin", Role.ADMIN, "default")
+        return secret if self._store.add_first(account, _hash(secret)) else None
+
+    def authenticate(self, secret: str) -> Account:
+        """Raises Denied (401) for a key that is missing, unknown or revoked."""
+        if not secret:
+            raise Denied("no API key was given; send Authorization: Bearer sk-stk-...", known=False)
+        hash_ = _hash(secret)
+        account = self._known.get(hash_)
+        if account is None:
+            account = self._store.by_hash(hash_)
+            if account is None or account.revoked:
+                raise Denied("this API key is unknown or revoked; ask an admin for a new one", known=False)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[hash_] = account
+        return account
+
+    def create(self, name: str, role: Role, tenant: str, who: Account) -> tuple[Account, str]:
+        """The account and its secret, which is not kept and cannot be shown again."""
+        require(who, Role.ADMIN, "manage keys")
+        for what, given in (("name", name), ("tenant", tenant)):
+            if not _NAME.match(given):
+                allowed = "1 to 64 letters, digits, spaces or . _ @ -"
+                raise BadInput(f"{given!r} is no {what} of a key; allowed is {allowed}", param=what)
+        account, secret = self._fresh(name, role, tenant)
+        self._store.add(account, _hash(secret))
+        return account, secret
+
+    def list(self, who: Account) -> list[Account]:
+        require(who, Role.ADMIN, "manage keys")
+        return self._store.all()
+
+    def revoke(self, account_id: str, who: Account) -> Account:
+        """Takes effect at once. Raises Conflict for the last admin key: nobody could get in any more."""
+        require(who, Role.ADMIN, "manage keys")
+        accounts = self._store.all()
+        account = next((each for each in accounts if each.id == account_id), None)
+        if account is None:
+            raise NotFound.named("key", account_id, (each.id for each in accounts))
+        admins = [each for each in accounts if each.role is Role.ADMIN and not each.revoked]
+        if admins == [account]:
+            raise Conflict(f"{account_id} is the last admin key; create another one first")
+        self._store.revoke(account_id)
+        self._known.clear()
+        revoked = self._store.get(account_id)
+        assert revoked is not None  # noqa: S101  # accounts are never removed
+        return revoked
+
+    def open_session(self, account: Account) -> str:
+        """A token for the console's cookie, good for a week."""
+        token = secrets.token_urlsafe(32)
+        now = self._clock.now()
+        self._store.open_session(_hash(token), account.id, now=now, expires_at=now + _SESSION_SECONDS)
+        return token
+
+    def session(self, token: str) -> Account | None:
+        return self._store.session(_hash(token), now=self._clock.now()) if token else None
+
+    def close_session(self, token: str) -> None:
+        self._store.close_session(_hash(token))
+
+    def _fresh(self, name: str, role: Role, tenant: str) -> tuple[Account, str]:
+        account = Account(f"ak-{secrets.token_hex(6)}", name, role, tenant, self._clock.now())
+        return account, _PREFIX + secrets.token_urlsafe(32)
+
+
+def _hash(secret: str) -> str:
+    """Plain SHA-256 is enough: the secrets are 256 random bits, there is nothing to guess."""
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,46 @@
+"""What becomes of a job when its attempt has ended: over, or once more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stoker.engine import Observation
+from stoker.job import Job, JobState
+from stoker.store.jobs import Move
+
+_FIRST_BACKOFF_SECONDS = 1.0
+_LONGEST_BACKOFF_SECONDS = 300.0
+_RETRIED = (JobState.FAILED, JobState.OUT_OF_MEMORY, JobState.NODE_FAIL)
+
+
+def after_end(job: Job, seen: Observation, now: float) -> Move:
+    """The move for `job` when its engine says `seen` (final). A cancelled job stays so, however it ended."""
+    ended = {
+        "started_at": seen.started_at or job.started_at,
+        "ended_at": seen.ended_at or now,
+        "exit_code": seen.exit_code,
+    }
+    if job.cancel_requested:
+        return Move(job, JobState.CANCELLED, job.reason, job.message or "cancelled", ended)
+    taken_away = seen.state is JobState.NODE_FAIL or seen.state is JobState.CANCELLED
+    if job.spec.requeue and taken_away:
+        return _again(job, seen, now, failures=job.failures)
+    if seen.state in _RETRIED and job.failures < job.spec.retries:
+        return _again(job, seen, now, failures=job.failures + 1)
+    failures = job.failures + (seen.state is not JobState.SUCCEEDED)
+    return Move(job, seen.state, seen.reason, seen.message, {**ended, "failures": failures})
+
+
+def _again(job: Job, seen: Observation, now: float, *, failures: int) -> Move:
+    """Back to the queue; a failing job waits longer each time."""
+    wait = min(_FIRST_BACKOFF_SECONDS * 2 ** max(0, failures - 1), _LONGEST_BACKOFF_SECONDS) if failures else 0.0
+    fields: dict[str, Any] = {
+        "failures": failures,
+        "not_before": now + wait if wait else None,
+        "placements": (),
+        "engine": "",
+        "started_at": None,
+        "exit_code": seen.exit_code,
+    }
+    told = f"attempt {job.attempt} ended: {seen.message or seen.state}"
+    return Move(job, JobState.PENDING, "Requeued", told, fields)

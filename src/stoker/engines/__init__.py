@@ -1,0 +1,1 @@
+"""Where jobs run. One package per kind of engine; none imports another."""

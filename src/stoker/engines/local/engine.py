@@ -1,0 +1,252 @@
+"""LocalEngine: the jobs of this machine, under supervisors that outlive the platform."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import itertools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stoker.cluster import Node
+from stoker.engine import Key, Observation, Order
+from stoker.engines.local.attempt import Attempt
+from stoker.engines.local.environment import environment, fill
+from stoker.engines.local.processes import Identity, boot_id, kill_marked
+from stoker.engines.local.watch import Watch
+from stoker.errors import Away, NoSpace
+from stoker.job import JobState
+
+_log = logging.getLogger(__name__)
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_CLAIM_SECONDS = 5.0  # longest a supervisor holds its claim without writing into it
+
+
+@dataclass
+class _Known:
+    """An order that was handed over and not yet forgotten."""
+
+    attempt: Attempt
+    token: int
+    seen: Observation
+    process: subprocess.Popen[bytes] | None = None  # only of those this platform process started itself
+
+
+class LocalEngine:
+    """Implements Engine, CanForget, CanProbe and CanNotify on the processes of one machine.
+
+    `folder` holds one folder an attempt (``<job>/<attempt>``) and, in ``.live``, one empty file for each that was
+    handed over and not forgotten: after a restart these are taken up again, however many others there were.
+    """
+
+    name = "local"
+
+    def __init__(self, folder: Path, node: Callable[[], Node]) -> None:
+        self._folder = folder
+        self._node = node
+        self._live = folder / ".live"
+        self._live.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.RLock()
+        self._known: dict[Key, _Known] = {}
+        self._by_token: dict[int, Key] = {}
+        self._tokens = itertools.count()
+        self._wake: Callable[[], None] = lambda: None
+        self._watch = Watch(self._told)
+        self._adopt()
+
+    def submit(self, orders: Sequence[Order]) -> Mapping[Key, str]:
+        for order in orders:
+            with self._lock:
+                if order.key not in self._known:
+                    self._start(order)
+        return {}  # what goes wrong from here on is the attempt's own end, told by `states`
+
+    def states(self) -> Mapping[Key, Observation]:
+        with self._lock:
+            return {key: known.seen for key, known in self._known.items()}
+
+    def cancel(self, keys: Sequence[Key], *, grace: float) -> None:
+        for key in keys:
+            with self._lock:
+                known = self._known.get(key)
+            if known is None or known.seen.state.final:
+                continue
+            known.attempt.ask_to_end(grace)
+            if supervisor := known.attempt.supervisor():  # one that has not begun yet sees the file
+                supervisor.send(signal.SIGUSR1)
+
+    def logs(self, key: Key, *, stream: str = "stdout", offset: int = 0, limit: int = 1 << 20) -> bytes:
+        return self._attempt(key).read(stream, offset, limit)
+
+    def probe(self, key: Key, *, offset: int = 0, limit: int = 1 << 20) -> bytes:
+        """Whole lines only: what is still being written is left for the next call."""
+        found = self._attempt(key).read("probe.jsonl", offset, limit)
+        return found[: found.rfind(b"\n") + 1]
+
+    def inventory(self) -> tuple[Node, ...]:
+        return (self._node(),)
+
+    def forget(self, keys: Sequence[Key]) -> None:
+        """Logs and probe stay; only the order is no longer told by `states`."""
+        for key in keys:
+            with self._lock:
+                known = self._known.pop(key, None)
+                if known is not None:
+                    self._by_token.pop(known.token, None)
+            (self._live / _label(key)).unlink(missing_ok=True)
+
+    def notify(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def close(self) -> None:
+        """Stop watching. The jobs go on."""
+        self._watch.stop()
+
+    def _attempt(self, key: Key) -> Attempt:
+        return Attempt(key, self._folder / str(key.job) / str(key.attempt))
+
+    def _adopt(self) -> None:
+        """Take up what an earlier platform process left; an attempt nobody began will be handed over again."""
+        for entry in os.scandir(self._live):
+            job, _, attempt = entry.name.partition(".")
+            found = self._attempt(Key(int(job), int(attempt)))
+            if found.ended() or found.supervisor():
+                self._look(self._remember(found))
+
+    def _remember(self, attempt: Attempt) -> _Known:
+        known = _Known(attempt, next(self._tokens), Observation(JobState.STARTING))
+        self._known[attempt.key] = known
+        self._by_token[known.token] = attempt.key
+        return known
+
+    def _start(self, order: Order) -> None:
+        """Write the attempt down and start its supervisor; whatever of it was done before is done once."""
+        attempt = self._attempt(order.key)
+        try:
+            (self._live / _label(order.key)).touch(mode=0o600)
+            attempt.prepare(self._written(order, attempt), order.spec.script)
+            known = self._remember(attempt)
+            if attempt.ended() or attempt.supervisor():
+                self._look(known)
+            else:
+                self._spawn(known)
+        except OSError as error:
+            self._known.pop(order.key, None)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpace(f"no space left in {self._folder}; free some, the job starts then") from error
+            raise Away(f"this machine cannot start a process now: {error.strerror}") from error
+
+    def _written(self, order: Order, attempt: Attempt) -> dict[str, object]:
+        """The content of order.json."""
+        spec, node = order.spec, self._node()
+        workdir = spec.workdir or str(attempt.folder)
+        argv = [str(attempt.folder / "script"), *spec.arguments] if spec.script else list(spec.command)
+        stdout, stderr = (
+            str(Path(workdir) / fill(pattern, order, node)) if pattern else ""
+            for pattern in (spec.stdout, spec.stderr)
+        )
+        return {
+            "argv": argv,
+            "envs": environment(order, attempt, node, workdir),
+            "workdir": workdir,
+            "stdout": stdout or str(attempt.folder / "stdout"),
+            "stderr": stderr,
+            "attempt": order.key.attempt,
+            "time_limit": spec.time_limit,
+            "grace": spec.grace,
+            "memory": spec.resources.memory,
+        }
+
+    def _spawn(self, known: _Known) -> None:
+        news, pipe = os.pipe2(os.O_CLOEXEC)
+        try:
+            with (known.attempt.folder / "supervisor.log").open("ab") as log:
+                known.process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", str(_SUPERVISOR), str(known.attempt.folder), str(pipe)],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(pipe,), start_new_session=True,
+                    env={"PATH": os.defpath},
+                )  # fmt: skip
+        except OSError:
+            os.close(news)
+            raise
+        finally:
+            os.close(pipe)
+        self._watch.add(news, known.token)
+
+    def _told(self, token: int, ended: bool) -> None:
+        """News from the watch: the job began, or its supervisor is gone."""
+        with self._lock:
+            key = self._by_token.get(token)
+            known = self._known.get(key) if key else None
+            if known is None:
+                return
+            if ended and known.process is not None:
+                known.process.wait()
+                known.process = None
+            self._look(known)
+        self._wake()
+
+    def _look(self, known: _Known) -> None:
+        """Bring `known` up to date from its folder, and watch its supervisor when nothing else does."""
+        attempt = known.attempt
+        known.seen = attempt.ended() or attempt.running() or known.seen
+        if known.seen.state.final or known.process is not None:
+            return
+        supervisor = _await_claim(attempt)
+        descriptor = supervisor.open() if supervisor else None
+        if descriptor is not None:
+            self._watch.add(descriptor, known.token)
+            return
+        known.seen = attempt.ended() or self._bury(attempt, supervisor)
+
+    def _bury(self, attempt: Attempt, supervisor: Identity | None) -> Observation:
+        """The supervisor is gone without a word: end what it left behind and say so."""
+        if supervisor is not None and supervisor.boot != boot_id():
+            message = "the machine was restarted under it"
+        elif supervisor is None:
+            message = f"its supervisor could not start; see {attempt.folder / 'supervisor.log'}"
+        else:
+            kill_marked(attempt.mark)
+            message = "its supervisor was killed"
+        begun = attempt.running()
+        end = Observation(
+            JobState.NODE_FAIL,
+            started_at=begun.started_at if begun else None,
+            ended_at=time.time(),
+            reason="NodeFail",
+            message=message,
+        )
+        _log.warning("job %s: %s", _label(attempt.key), message)
+        attempt.write_end(end)
+        return end
+
+
+def _await_claim(attempt: Attempt) -> Identity | None:
+    """Who began the attempt. None means nobody did and, as the claim is then taken here, nobody will."""
+    patience = time.monotonic() + _CLAIM_SECONDS
+    claim = os.open(attempt.folder / "claim", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while (supervisor := attempt.supervisor()) is None and time.monotonic() < patience:
+            try:
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(0.01)  # a supervisor is just about to write its name
+                continue
+            if os.fstat(claim).st_size == 0:
+                os.write(claim, b"null")  # not an identity, but not empty: nobody begins it from here on
+            break
+        return supervisor or attempt.supervisor()
+    finally:
+        os.close(claim)
+
+
+def _label(key: Key) -> str:
+    return f"{key.job}.{key.attempt}"

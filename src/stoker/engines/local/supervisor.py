@@ -1,0 +1,310 @@
+"""Runs one attempt of one job and writes down how it ended: ``python -I -S supervisor.py DIR PIPE``.
+
+It is a process of its own, in its own session, so that the platform may be killed at any moment. It imports nothing
+but the standard library and is ready in about 20 ms. What it reads and writes in DIR::
+
+    order.json     what to run (see engine.py)
+    claim          held with flock while it lives; its text says which process has begun this attempt
+    running.json   the job's process, and since when
+    cancel.json    {"grace": seconds}: the wish to end it; SIGUSR1 says that it has just been written
+    exit.json      how it ended; appears whole or not at all
+
+An attempt whose claim has a text is never begun again, whoever asks: that is why no job runs twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself would cost a third of the start
+    from typing import Any
+
+    Order = dict[str, Any]  # order.json, written by engine.py
+
+_WAKE = {signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM}
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER: orphaned grandchildren come to us, however they detached
+_MEMORY_LOOK_SECONDS = 1.0
+
+
+def main(folder: str, pipe: int) -> None:
+    os.chdir(folder)
+    os.set_inheritable(pipe, False)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WAKE)
+    if not _claim():
+        return
+    with open("order.json") as file:
+        order = json.load(file)
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    _Supervision(order, pipe).run()
+
+
+def _claim() -> bool:
+    """Whether this attempt is ours: nobody holds it, nobody ever began it. The file stays locked until we end."""
+    claim = os.open("claim", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    if os.fstat(claim).st_size:
+        return False
+    os.write(claim, json.dumps(identity(os.getpid())).encode())
+    return True
+
+
+def identity(pid: int) -> dict[str, object]:
+    """A process for good: a pid is used again, together with its start (clock ticks) and the boot it is not."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        started = int(file.read().rpartition(b")")[2].split()[19])
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return {"pid": pid, "started": started, "boot": file.read().strip()}
+
+
+class _Supervision:
+    """One job process from start to end."""
+
+    def __init__(self, order: Order, pipe: int) -> None:
+        self.order = order
+        self.pipe = pipe  # to the platform that started us, if it is still there
+        self.why = ""  # why it is being ended: "cancel", "timeout", "memory"
+        self.started_at = 0.0
+        self.deadline = 0.0  # when to end it; 0: never
+        self.kill_at = 0.0  # when SIGKILL follows; 0: nothing is being ended
+        self.status: int | None = None
+
+    def run(self) -> None:
+        if os.path.exists("cancel.json"):
+            self.why = "cancel"
+            return self.end(None, "cancelled before it started")
+        try:
+            pid = self.start()
+        except OSError as error:
+            return self.end(127 if error.errno == errno.ENOENT else 126, _cannot_start(error, self.order))
+        limit = self.order["time_limit"]
+        self.deadline = time.monotonic() + limit if limit else 0.0
+        self.watch(pid)
+        kill_all()
+        code = os.waitstatus_to_exitcode(self.status or 0)
+        return self.end(code if code >= 0 else 128 - code, _signalled(code))
+
+    def start(self) -> int:
+        """Fork the job. Raises OSError when its output, folder or program cannot be opened."""
+        order = self.order
+        output = _open_output(order["stdout"], order["attempt"])
+        errors = _open_output(order["stderr"], order["attempt"]) if order["stderr"] else output
+        told, tell = os.pipe2(os.O_CLOEXEC)
+        self.started_at = time.time()
+        pid = os.fork()
+        if pid == 0:
+            _become(order, output, errors, tell)
+        os.close(tell)
+        trouble = os.read(told, 4096)
+        os.close(told)
+        if trouble:
+            os.waitpid(pid, 0)
+            number, _, name = trouble.decode().partition(" ")
+            raise OSError(int(number), os.strerror(int(number)), name)
+        write_whole("running.json", {**identity(pid), "started_at": self.started_at})
+        with contextlib.suppress(OSError):
+            os.write(self.pipe, b"r")
+        return pid
+
+    def watch(self, pid: int) -> None:
+        """Until the job's process has ended, and when it is being ended, all it left behind too."""
+        while True:
+            self.reap(pid)
+            now = time.monotonic()
+            if self.status is not None and (not self.kill_at or not descendants()):
+                return
+            if self.kill_at and now >= self.kill_at:
+                kill_all()
+                continue
+            if not self.why:
+                self.look(now)
+            received = signal.sigtimedwait(_WAKE, self.patience(now))
+            if received is not None and received.si_signo != signal.SIGCHLD:
+                self.obey(received.si_signo)
+
+    def look(self, now: float) -> None:
+        if self.deadline and now >= self.deadline:
+            self.terminate("timeout", self.order["grace"])
+        elif self.order["memory"] and memory_in_use() > self.order["memory"]:
+            self.terminate("memory", 0.0)
+
+    def patience(self, now: float) -> float:
+        """Seconds until something must be looked at even if no signal comes."""
+        moments = [moment for moment in (self.kill_at or self.deadline,) if moment]
+        if self.order["memory"] and not self.why:
+            moments.append(now + _MEMORY_LOOK_SECONDS)
+        if self.kill_at and self.status is not None:
+            moments.append(now + 0.05)  # leftovers that are not our children yet end without a signal to us
+        return max(0.0, min(moments, default=now + 3600.0) - now)
+
+    def obey(self, number: int) -> None:
+        """SIGUSR1: a cancellation was written. SIGTERM: the machine goes down; the job gets what time there is."""
+        grace = float(self.order["grace"])
+        with contextlib.suppress(OSError, ValueError, KeyError), open("cancel.json") as file:
+            grace = float(json.load(file)["grace"])
+        if not self.kill_at:
+            self.terminate("cancel" if number == signal.SIGUSR1 else "shutdown", grace)
+        else:
+            self.kill_at = min(self.kill_at, time.monotonic() + grace)
+
+    def terminate(self, why: str, grace: float) -> None:
+        self.why = why
+        self.kill_at = time.monotonic() + grace
+        for pid in descendants():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, signal.SIGCONT)  # a stopped process would not hear it
+
+    def reap(self, job: int) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == job:
+                self.status = status
+
+    def end(self, exit_code: int | None, message: str) -> None:
+        state, reason, text = _verdict(self.why, exit_code, message, self.order)
+        write_whole(
+            "exit.json",
+            {
+                "state": state,
+                "reason": reason,
+                "message": text,
+                "exit_code": exit_code,
+                "started_at": self.started_at or None,
+                "ended_at": time.time(),
+            },
+        )
+
+
+def _verdict(why: str, code: int | None, message: str, order: Order) -> tuple[str, str, str]:
+    """State, reason and message of an ended job."""
+    if why == "cancel":
+        return "cancelled", "", message or "cancelled"
+    if why == "timeout":
+        return "timeout", "TimeLimit", f"reached its time limit of {order['time_limit']:g} s"
+    if why == "memory":
+        return "out_of_memory", "OutOfMemory", f"used more than its {order['memory'] >> 20} MiB of memory"
+    if why == "shutdown":
+        return "node_fail", "NodeShutdown", "ended because the machine was shut down"
+    if code == 0:
+        return "succeeded", "", ""
+    return "failed", "NonZeroExitCode", message or f"exit code {code}"
+
+
+def _become(order: Order, output: int, errors: int, tell: int) -> None:
+    """In the child: turn into the job. Never returns; trouble is told through the pipe `tell`."""
+    named = order["workdir"]
+    try:
+        os.setsid()
+        os.chdir(order["workdir"])
+        os.umask(0o022)
+        nothing = os.open("/dev/null", os.O_RDONLY)
+        for source, target in ((nothing, 0), (output, 1), (errors, 2)):
+            os.dup2(source, target)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKE)
+        for number in (signal.SIGPIPE, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        named = order["argv"][0]
+        os.execvpe(named, order["argv"], order["envs"])
+    except OSError as error:
+        os.write(tell, f"{error.errno} {named}".encode())
+    finally:
+        os._exit(127)
+
+
+def _open_output(path: str, attempt: int) -> int:
+    """A first attempt starts the file anew, a later one goes on writing where the others stopped."""
+    fresh = os.O_TRUNC if attempt <= 1 else 0
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | fresh, 0o644)
+
+
+def _cannot_start(error: OSError, order: Order) -> str:
+    what = "write" if error.filename in (order["stdout"], order["stderr"]) else "start"
+    return f"cannot {what} {error.filename}: {error.strerror}"
+
+
+def _signalled(code: int) -> str:
+    if code >= 0:
+        return ""
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def descendants() -> list[int]:
+    """Every living process below this one, however it detached: we are their subreaper."""
+    parents: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+                if fields[0] not in (b"Z", b"X"):
+                    parents.setdefault(int(fields[1]), []).append(int(name))
+    found, below = [], [os.getpid()]
+    while below:
+        children = parents.get(below.pop(), [])
+        found += children
+        below += children
+    return found
+
+
+def kill_all() -> None:
+    """SIGKILL to everything below us, again and again until nothing is left: forks may race with us."""
+    while pids := descendants():
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def memory_in_use() -> int:
+    """Bytes below us, pages shared among them counted once (proportional set size)."""
+    return sum(_proportional(pid) for pid in descendants())
+
+
+def _proportional(pid: int) -> int:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup") as file:
+        for line in file:
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+    return 0
+
+
+def write_whole(name: str, value: object) -> None:
+    """Write JSON so that a reader sees all of it or nothing; waits for room on a full disk."""
+    while True:
+        try:
+            return _write_once(name, json.dumps(value))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+        time.sleep(1.0)
+
+
+def _write_once(name: str, text: str) -> None:
+    with open(f"{name}.new", "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(f"{name}.new", name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,7 @@
+"""What starts next. Pure: a snapshot in, a plan out; no I/O and no clock of its own."""
+
+from stoker.schedule.decide import decide
+from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
+from stoker.schedule.unfit import unfit
+
+__all__ = ["Plan", "Snapshot", "Start", "Wait", "decide", "unfit"]

@@ -1,0 +1,167 @@
+"""The scheduling decision: priority, then first come first served, with backfill that cannot starve the first.
+
+The first job that has to wait gets a reservation (EASY backfill; Lifka 1995): the earliest moment it fits when the
+running jobs end at their time limits, those without one last. A job behind it may start only where it is sure not
+to push that moment back: it ends before it, or it fits into what the reservation leaves over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from stoker.job import Job, JobSpec, Placement, Resources
+from stoker.schedule.dependencies import Answer, held
+from stoker.schedule.room import Room, fit_job, rooms_of
+from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
+
+_Shape = tuple[Resources, int, str, float]
+
+
+@dataclass(frozen=True)
+class _Reservation:
+    """The first waiting job's place: from when at the latest, and what it leaves over by node."""
+
+    at: float  # seconds since the epoch; infinite when it hangs on a job without a time limit
+    left: dict[str, Room]
+
+
+@dataclass
+class _Pass:
+    """What one decision knows so far."""
+
+    snapshot: Snapshot
+    rooms: dict[str, Room]
+    in_array: Counter[int]
+    starts: list[Start] = field(default_factory=list)
+    fails: dict[int, Wait] = field(default_factory=dict)
+    waits: dict[int, Wait] = field(default_factory=dict)
+    reservation: _Reservation | None = None
+    unfitting: set[_Shape] = field(default_factory=set)  # room only shrinks in a pass: these need no second look
+
+
+def decide(snapshot: Snapshot) -> Plan:
+    nodes = [node for node in snapshot.nodes if node.engine not in snapshot.away]
+    state = _Pass(
+        snapshot,
+        rooms_of(nodes, snapshot.active),
+        Counter(job.array_id for job in snapshot.active if job.array_id is not None),
+    )
+    ready = [job for job in snapshot.pending if _ready(job, state)]
+    ready.sort(key=lambda job: (-job.spec.priority, job.id))
+    ahead = 0
+    for job in ready:
+        ahead += not _place(job, state, ahead)
+    later = [job.not_before for job in snapshot.pending if job.not_before and job.not_before > snapshot.now]
+    return Plan(state.starts, state.fails, state.waits, min(later, default=None))
+
+
+def _ready(job: Job, state: _Pass) -> bool:
+    """Whether only room is missing; else says why it waits or fails."""
+    if job.spec.depends:
+        answer, wait = held(job, state.snapshot.depended)
+        if wait is not None:
+            (state.fails if answer is Answer.NEVER else state.waits)[job.id] = wait
+            return False
+    if job.not_before is not None and job.not_before > state.snapshot.now:
+        seconds = job.not_before - state.snapshot.now
+        state.waits[job.id] = Wait("BeginTime", f"is tried again in {seconds:.0f} s, after {job.failures} failures")
+        return False
+    return True
+
+
+def _place(job: Job, state: _Pass, ahead: int) -> bool:
+    """Start `job` if it may start now; else note why not."""
+    spec = job.spec
+    limit = spec.array_limit
+    if limit and job.array_id is not None and state.in_array[job.array_id] >= limit:
+        state.waits[job.id] = Wait("ArrayTaskLimit", f"{limit} of its array run already")
+        return False
+    placements = _placements(spec, state)
+    if placements:
+        _start(job, placements, state)
+        return True
+    state.waits[job.id] = _why_waits(job, state, ahead)
+    return False
+
+
+def _placements(spec: JobSpec, state: _Pass) -> tuple[Placement, ...]:
+    shape = (spec.resources, spec.nodes, spec.engine, spec.time_limit or math.inf)
+    if shape in state.unfitting:
+        return ()
+    reservation = state.reservation
+    rooms = state.rooms
+    if reservation is not None and state.snapshot.now + (spec.time_limit or math.inf) > reservation.at:
+        rooms = {name: room.meet(reservation.left[name]) for name, room in rooms.items()}
+    placements = fit_job(rooms, spec)
+    if not placements:
+        state.unfitting.add(shape)
+    return placements
+
+
+def _start(job: Job, placements: tuple[Placement, ...], state: _Pass) -> None:
+    spec = job.spec
+    lasts_on = (
+        state.reservation is not None and state.snapshot.now + (spec.time_limit or math.inf) > state.reservation.at
+    )
+    for placement in placements:
+        state.rooms[placement.node].take(spec.resources, placement)
+        if lasts_on and state.reservation is not None:
+            state.reservation.left[placement.node].take(spec.resources, placement)
+    if job.array_id is not None:
+        state.in_array[job.array_id] += 1
+    state.starts.append(Start(job, state.rooms[placements[0].node].node.engine, placements))
+
+
+def _why_waits(job: Job, state: _Pass, ahead: int) -> Wait:
+    spec = job.spec
+    if state.snapshot.away and (spec.engine in state.snapshot.away or not state.rooms):
+        why = state.snapshot.away.get(spec.engine) or next(iter(state.snapshot.away.values()))
+        return Wait("EngineAway", why)
+    if state.reservation is not None:
+        return Wait("Priority", f"{ahead} job{'s' if ahead > 1 else ''} ahead")
+    state.reservation = _reserve(spec, state)
+    if state.reservation is None:
+        return Wait("ReqNodeNotAvail", f"no node offers {_asked(spec)} at present")
+    return Wait("Resources", f"first in line; needs {_asked(spec)}, more than is free")
+
+
+def _reserve(spec: JobSpec, state: _Pass) -> _Reservation | None:
+    """When and where `spec` fits at the latest, giving back what runs in the order of its end; None: never."""
+    rooms = {name: room.copy() for name, room in state.rooms.items()}
+    for end, held_by, placements in _ends(state):
+        for placement in placements:
+            if placement.node in rooms:
+                rooms[placement.node].give(held_by, placement)
+        found = fit_job(rooms, spec)
+        if found:
+            for placement in found:
+                rooms[placement.node].take(spec.resources, placement)
+            return _Reservation(end, rooms)
+    return None
+
+
+def _ends(state: _Pass) -> list[tuple[float, Resources, Sequence[Placement]]]:
+    """What is held, by the moment it is given back at the latest."""
+    now = state.snapshot.now
+    held_now: list[tuple[float, Resources, Sequence[Placement]]] = []
+    for job in state.snapshot.active:
+        end = (job.started_at or now) + (job.spec.time_limit or math.inf) + job.spec.grace
+        held_now.append((end, job.spec.resources, job.placements))
+    for start in state.starts:
+        end = now + (start.job.spec.time_limit or math.inf) + start.job.spec.grace
+        held_now.append((end, start.job.spec.resources, start.placements))
+    held_now.sort(key=lambda item: item[0])
+    return held_now
+
+
+def _asked(spec: JobSpec) -> str:
+    need = spec.resources
+    parts = [f"{need.cpus} CPU{'s' if need.cpus != 1 else ''}"] if need.cpus else []
+    if need.accelerators:
+        share = "" if need.milli == 1000 else f" ({need.milli}/1000 of each)"
+        parts.insert(0, f"{need.accelerators} × {' or '.join(need.models) or 'device'}{share}")
+    where = f" on each of {spec.nodes} nodes" if spec.nodes > 1 else ""
+    return " and ".join(parts or ["memory"]) + where

@@ -1,0 +1,45 @@
+"""What a scheduler sees and says. Plain values: the same snapshot always gives the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stoker.cluster import Node
+from stoker.job import Job, JobState, Placement
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything a decision may depend on, as of one moment."""
+
+    now: float
+    nodes: Sequence[Node]
+    pending: Sequence[Job]
+    active: Sequence[Job]  # starting, running or stopping: they hold their placements
+    # State of each job that a pending one depends on; for the id of an array those of all its jobs.
+    depended: Mapping[int, tuple[JobState, ...]] = field(default_factory=dict)
+    away: Mapping[str, str] = field(default_factory=dict)  # engine -> why it does not answer
+
+
+@dataclass(frozen=True)
+class Start:
+    job: Job
+    engine: str
+    placements: tuple[Placement, ...]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why a job does not start now. `reason` is Slurm's word where there is one."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    starts: Sequence[Start] = ()
+    fails: Mapping[int, Wait] = field(default_factory=dict)  # job id -> why it can never start
+    waits: Mapping[int, Wait] = field(default_factory=dict)  # job id -> why not yet
+    wake_at: float | None = None  # the next moment at which time alone changes the answer

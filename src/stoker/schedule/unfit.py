@@ -1,0 +1,87 @@
+"""Whether a job could ever run on what there is. Said at submit, so that nobody waits for the impossible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from stoker.cluster import Device, Health, Node
+from stoker.errors import near
+from stoker.job import JobSpec, Resources
+from stoker.schedule.room import Room, acceptable
+from stoker.units import format_bytes
+
+
+def unfit(spec: JobSpec, nodes: Sequence[Node]) -> str:
+    """Why `spec` can never run on `nodes` even when they are empty, in one line; empty when it can."""
+    engines = {node.engine for node in nodes}
+    if spec.engine and spec.engine not in engines:
+        return f'asks for engine "{spec.engine}"{near(spec.engine, engines)}'
+    offered = [node for node in nodes if not spec.engine or node.engine == spec.engine]
+    if not offered:
+        return "asks for a node; there is none"
+    fitting = [node for node in offered if Room(node).fit(spec.resources)]
+    if not fitting:
+        return next(reason for check in _CHECKS if (reason := check(spec.resources, offered)))
+    most = max(sum(node.engine == engine for node in fitting) for engine in engines)
+    if spec.nodes > most:
+        return f"asks for {spec.nodes} nodes; {most} could hold it"
+    return ""
+
+
+def _no_model(need: Resources, nodes: Sequence[Node]) -> str:
+    if not need.accelerators or _most(nodes, need):
+        return ""
+    models = sorted({device.model for node in nodes for device in _usable(node)})
+    there = f"there are: {', '.join(models)}" if models else "there is none"
+    return f"asks for {need.accelerators} × {' or '.join(need.models) or 'device'}; {there}"
+
+
+def _too_many_devices(need: Resources, nodes: Sequence[Node]) -> str:
+    most = _most(nodes, need)
+    if need.accelerators <= most:
+        return ""
+    kind = f"{' or '.join(need.models)} devices" if need.models else "devices"
+    return f"asks for {need.accelerators} {kind}; the largest node has {most}"
+
+
+def _too_many_cpus(need: Resources, nodes: Sequence[Node]) -> str:
+    most = max(node.cpus for node in nodes)
+    return f"asks for {need.cpus} CPUs; the largest node has {most}" if need.cpus > most else ""
+
+
+def _too_much_memory(need: Resources, nodes: Sequence[Node]) -> str:
+    most = max(node.memory for node in nodes)
+    if need.memory <= most:
+        return ""
+    return f"asks for {format_bytes(need.memory)} of memory; the largest node has {format_bytes(most)}"
+
+
+def _not_together(need: Resources, nodes: Sequence[Node]) -> str:
+    del nodes
+    return (
+        f"asks for {need.cpus} CPUs, {format_bytes(need.memory)} and {need.accelerators} devices;"
+        " no single node has all of them"
+    )
+
+
+_CHECKS: tuple[Callable[[Resources, Sequence[Node]], str], ...] = (
+    _no_model,
+    _too_many_devices,
+    _too_many_cpus,
+    _too_much_memory,
+    _not_together,
+)
+
+
+def _usable(node: Node) -> list[Device]:
+    return [device for device in node.devices if device.health is not Health.FAILED]
+
+
+def _most(nodes: Sequence[Node], need: Resources) -> int:
+    """The most acceptable devices of one model on one node."""
+    counts: dict[tuple[str, str], int] = {}
+    for node in nodes:
+        for device in _usable(node):
+            if acceptable(device.model, need):
+                counts[node.name, device.model] = counts.get((node.name, device.model), 0) + 1
+    return max(counts.values(), default=0)

@@ -1,0 +1,1 @@
+"""What the machines say of themselves. One file per source; none imports another."""

@@ -1,0 +1,119 @@
+"""The one database: SQLite in the home by default, PostgreSQL by URL.
+
+SQLite runs in WAL mode with synchronous=FULL: what was acknowledged survives `kill -9` and a power cut alike.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import OperationalError
+
+from stoker import __version__
+from stoker.errors import Away, HomeNewer, NoSpace
+from stoker.store.migrations import REVISIONS, upgrade
+from stoker.store.tables import counters, facts
+
+_FULL = ("disk is full", "no space left", "disk full", "disk i/o error")
+_CONNECT_SECONDS = 30.0
+
+
+class Database:
+    """Short transactions on one connection each. Writers take turns within the process."""
+
+    def __init__(self, url: str, *, where: str = "") -> None:
+        """`where` names the database in messages; the URL itself may hold a password."""
+        self._where = where or url.rsplit("@", maxsplit=1)[-1]
+        self._engine = _sqlite(url) if url.startswith("sqlite") else create_engine(url, pool_pre_ping=True)
+        self._writing = threading.RLock()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view. Raises Away when the database does not answer."""
+        with self._plainly(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: committed when the block ends, rolled back when it raises. Raises NoSpace, Away."""
+        with self._plainly(), self._writing, self._engine.connect() as plain:
+            connection = plain.execution_options(stoker_writes=True)
+            with connection.begin():
+                yield connection
+
+    def take_ids(self, connection: Connection, name: str, count: int = 1) -> int:
+        """The first of `count` fresh, never used, adjacent ids of counter `name`."""
+        insert = sqlite_insert if self._engine.dialect.name == "sqlite" else postgresql_insert
+        statement = insert(counters).values(name=name, next=1 + count)
+        statement = statement.on_conflict_do_update(
+            index_elements=[counters.c.name], set_={"next": counters.c.next + count}
+        )
+        after = connection.execute(statement.returning(counters.c.next)).scalar_one()
+        return int(after) - count
+
+    def migrate(self) -> None:
+        """Bring the schema to this version; raises HomeNewer when a newer Stoker wrote it."""
+        found, writer = self._revision()
+        if found is not None and found not in REVISIONS:
+            raise HomeNewer(
+                f"{self._where} was written by version {writer}, this is {__version__};"
+                " upgrade Stoker or use another --home"
+            )
+        if found != REVISIONS[-1]:
+            with self.write() as connection:
+                upgrade(connection)
+        with self.write() as connection:
+            connection.execute(facts.delete().where(facts.c.name == "written_by"))
+            connection.execute(facts.insert().values(name="written_by", value=__version__))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _revision(self) -> tuple[str | None, str]:
+        with self.read() as connection:
+            if not self._engine.dialect.has_table(connection, "alembic_version"):
+                return None, ""
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            writer = None
+            if self._engine.dialect.has_table(connection, "facts"):
+                writer = connection.execute(text("SELECT value FROM facts WHERE name = 'written_by'")).scalar()
+            return found, writer or "unknown"
+
+    @contextmanager
+    def _plainly(self) -> Iterator[None]:
+        """The database's own troubles, told in one line."""
+        try:
+            yield
+        except OperationalError as error:
+            cause = str(error.orig)
+            if any(sign in cause.lower() for sign in _FULL):
+                raise NoSpace(f"no space left for {self._where}; free some and try again") from error
+            raise Away(f"the database {self._where} does not answer: {cause}") from error
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(
+        url, connect_args={"timeout": _CONNECT_SECONDS, "check_same_thread": False}, pool_size=8, max_overflow=32
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA temp_store=MEMORY")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("stoker_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

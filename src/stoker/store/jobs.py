@@ -1,0 +1,277 @@
+"""Jobs in the database. Every move of state is lawful, compared with what it was decided on, and logged."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select
+
+from stoker.errors import Conflict, NotFound
+from stoker.job import FINAL, Job, JobEvent, JobKind, JobSpec, JobState, Placement, check_move
+from stoker.store.database import Database
+from stoker.store.tables import events, jobs, submissions
+from stoker.typed import dump, read
+
+_FINAL = [state.value for state in FINAL]
+_FEW = 500  # ids in one IN (...): SQLite's oldest limit is 999
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A job about to be stored. Ids are not known yet, so siblings are named by position."""
+
+    spec: JobSpec  # a dependency on -n means the n-th draft (from 1) of the same submission
+    array_head: int | None = None  # position (from 0) of the array's first job
+    array_index: int | None = None
+
+
+@dataclass(frozen=True)
+class Move:
+    """One step of one job: happens only if the job still is as `job` says."""
+
+    job: Job
+    state: JobState
+    reason: str = ""
+    message: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)  # further attributes of Job that change
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which jobs to list. Empty means any."""
+
+    tenant: str = ""
+    owner: str = ""
+    name: str = ""
+    ship: str = ""
+    kind: JobKind | None = None
+    states: tuple[JobState, ...] = ()
+    before: int | None = None  # ids below this one: the next page
+
+
+class JobStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        tenant: str,
+        owner: str,
+        ship: str,
+        at: float,
+        key: str = "",
+        digest: str = "",
+    ) -> list[Job]:
+        """Store all of `drafts` or none. With a `key` that was used before, the jobs of that time.
+
+        Raises Conflict when the key was used for something else (another `digest`).
+        """
+        with self._database.write() as connection:
+            earlier = _earlier(connection, tenant, key, digest) if key else None
+            if earlier is not None:
+                return _by_ids(connection, earlier)
+            first = self._database.take_ids(connection, "jobs", len(drafts))
+            added = [_fresh(draft, first, place, tenant, owner, ship, at) for place, draft in enumerate(drafts)]
+            connection.execute(jobs.insert(), [_row(job) for job in added])
+            connection.execute(events.insert(), [_event(job, at) for job in added])
+            if key:
+                ids = json.dumps([job.id for job in added])
+                connection.execute(
+                    submissions.insert().values(tenant=tenant, key=key, digest=digest, jobs=ids, at=at)
+                )
+            return added
+
+    def move(self, moves: Sequence[Move], *, at: float) -> list[Job]:
+        """Do those moves whose job is still as it was read; returns these jobs as they are now.
+
+        Raises Conflict for a move that `job.MOVES` does not know.
+        """
+        for step in moves:
+            check_move(step.job.state, step.state)
+        if not moves:
+            return []
+        with self._database.write() as connection:
+            return [job for step in moves if (job := _move(connection, step, at)) is not None]
+
+    def get(self, job_id: int) -> Job:
+        with self._database.read() as connection:
+            found = _by_ids(connection, [job_id])
+        if not found:
+            raise NotFound.named("job", str(job_id))
+        return found[0]
+
+    def by_ids(self, ids: Sequence[int]) -> list[Job]:
+        with self._database.read() as connection:
+            return _by_ids(connection, ids)
+
+    def of_array(self, array_id: int) -> list[Job]:
+        with self._database.read() as connection:
+            rows = connection.execute(select(jobs).where(jobs.c.array_id == array_id).order_by(jobs.c.id))
+            return [_job(row) for row in rows]
+
+    def find(self, wanted: Filter, *, limit: int) -> list[Job]:
+        """Newest first."""
+        statement = select(jobs).where(*_conditions(wanted)).order_by(jobs.c.id.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [_job(row) for row in connection.execute(statement)]
+
+    def counts(self, wanted: Filter) -> dict[JobState, int]:
+        statement = select(jobs.c.state, func.count()).where(*_conditions(wanted)).group_by(jobs.c.state)
+        with self._database.read() as connection:
+            return {JobState(state): count for state, count in connection.execute(statement)}
+
+    def live(self) -> tuple[list[Job], int]:
+        """All jobs that have not ended, and the number of the last event they reflect."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(jobs).where(jobs.c.state.not_in(_FINAL)).order_by(jobs.c.id))
+            return [_job(row) for row in rows], _last_event(connection)
+
+    def changed(self, since: int) -> tuple[list[Job], int]:
+        """The jobs that moved after event `since`, and the number of the last event now."""
+        with self._database.read() as connection:
+            last = _last_event(connection)
+            if last == since:
+                return [], last
+            moved = select(events.c.job).where(events.c.id > since).distinct()
+            rows = connection.execute(select(jobs).where(jobs.c.id.in_(moved)).order_by(jobs.c.id))
+            return [_job(row) for row in rows], last
+
+    def states(self, ids: Sequence[int]) -> dict[int, tuple[JobState, ...]]:
+        """The state of each id, and for the id of an array those of all its jobs; unknown ids are absent."""
+        found: dict[int, list[JobState]] = {}
+        with self._database.read() as connection:
+            for few in _split(ids):
+                of_jobs = select(jobs.c.id, jobs.c.array_id, jobs.c.state).where(
+                    jobs.c.id.in_(few) | jobs.c.array_id.in_(few)
+                )
+                for job_id, array_id, state in connection.execute(of_jobs):
+                    for target in {job_id, array_id} & set(few):
+                        found.setdefault(target, []).append(JobState(state))
+        return {target: tuple(states) for target, states in found.items()}
+
+    def events(self, job_id: int) -> list[JobEvent]:
+        """The job's history, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(events).where(events.c.job == job_id).order_by(events.c.id))
+            return [
+                JobEvent(row.job, row.at, JobState(row.state), row.reason, row.message, row.attempt) for row in rows
+            ]
+
+
+def _fresh(draft: Draft, first: int, place: int, tenant: str, owner: str, ship: str, at: float) -> Job:
+    depends = tuple(
+        dataclasses.replace(dependency, job=first - dependency.job - 1) if dependency.job < 0 else dependency
+        for dependency in draft.spec.depends
+    )
+    spec = dataclasses.replace(draft.spec, depends=depends) if depends else draft.spec
+    array_id = None if draft.array_head is None else first + draft.array_head
+    return Job(
+        id=first + place,
+        spec=spec,
+        tenant=tenant,
+        owner=owner,
+        state=JobState.PENDING,
+        submitted_at=at,
+        array_id=array_id,
+        array_index=draft.array_index,
+        ship=ship,
+    )
+
+
+def _earlier(connection: Connection, tenant: str, key: str, digest: str) -> list[int] | None:
+    statement = select(submissions).where(submissions.c.tenant == tenant, submissions.c.key == key)
+    row = connection.execute(statement).first()
+    if row is None:
+        return None
+    if row.digest != digest:
+        raise Conflict(f'the idempotency key "{key}" was used for another submission; give a fresh one')
+    return [int(job_id) for job_id in json.loads(row.jobs)]
+
+
+def _move(connection: Connection, step: Move, at: float) -> Job | None:
+    old = step.job
+    new = dataclasses.replace(
+        old, **{"reason": step.reason, "message": step.message, **step.fields, "state": step.state}
+    )
+    before, after = _row(old), _row(new)
+    changes = {name: value for name, value in after.items() if before[name] != value}
+    unmoved = (jobs.c.id == old.id, jobs.c.state == old.state.value, jobs.c.attempt == old.attempt)
+    if connection.execute(jobs.update().where(*unmoved).values(**changes)).rowcount != 1:
+        return None
+    connection.execute(events.insert(), [_event(new, at)])
+    return new
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    equal = {
+        jobs.c.tenant: wanted.tenant,
+        jobs.c.owner: wanted.owner,
+        jobs.c.name: wanted.name,
+        jobs.c.ship: wanted.ship,
+        jobs.c.kind: wanted.kind.value if wanted.kind else "",
+    }
+    conditions: list[ColumnElement[bool]] = [column == value for column, value in equal.items() if value]
+    if wanted.states:
+        conditions.append(jobs.c.state.in_([state.value for state in wanted.states]))
+    if wanted.before is not None:
+        conditions.append(jobs.c.id < wanted.before)
+    return conditions
+
+
+def _by_ids(connection: Connection, ids: Sequence[int]) -> list[Job]:
+    """In the order of `ids`; unknown ones are left out."""
+    found: dict[int, Job] = {}
+    for few in _split(ids):
+        for row in connection.execute(select(jobs).where(jobs.c.id.in_(few))):
+            found[row.id] = _job(row)
+    return [found[job_id] for job_id in ids if job_id in found]
+
+
+def _split(ids: Sequence[int]) -> Iterable[Sequence[int]]:
+    return (ids[start : start + _FEW] for start in range(0, len(ids), _FEW))
+
+
+def _last_event(connection: Connection) -> int:
+    return int(connection.execute(select(func.max(events.c.id))).scalar() or 0)
+
+
+def _event(job: Job, at: float) -> dict[str, Any]:
+    return {
+        "job": job.id,
+        "at": at,
+        "state": job.state.value,
+        "reason": job.reason,
+        "message": job.message,
+        "attempt": job.attempt,
+    }
+
+
+_PLAIN = [
+    field.name for field in dataclasses.fields(Job) if field.name not in ("spec", "state", "placements")
+]  # attributes kept as they are in the column of the same name
+
+
+def _row(job: Job) -> dict[str, Any]:
+    return {
+        **{name: getattr(job, name) for name in _PLAIN},
+        "name": job.spec.name,
+        "kind": job.spec.kind.value,
+        "state": job.state.value,
+        "spec": json.dumps(dump(job.spec), ensure_ascii=False),
+        "placements": json.dumps([[place.node, list(place.devices)] for place in job.placements]),
+    }
+
+
+def _job(row: Row[Any]) -> Job:
+    return Job(
+        spec=read(JobSpec, json.loads(row.spec), what=f"job {row.id}"),
+        state=JobState(row.state),
+        placements=tuple(Placement(node, tuple(devices)) for node, devices in json.loads(row.placements)),
+        **{name: getattr(row, name) for name in _PLAIN},
+    )

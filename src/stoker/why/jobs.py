@@ -1,0 +1,83 @@
+"""Why a job waits, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stoker.finding import Finding, Verdict
+from stoker.job import Job, JobState
+from stoker.units import format_duration
+
+_LINES = 8  # of the log's end, shown as evidence
+_NAMED = 3  # jobs named in a sentence before "and n more"
+
+
+def explain(
+    job: Job, *, ahead: Sequence[Job], holders: Sequence[Job], tail: bytes, error: str, now: float
+) -> Finding:
+    """`ahead`: pending jobs that go first; `holders`: jobs that hold something now; `tail`: the end of the log;
+    `error`: what the job itself reported."""
+    subject = f"job/{job.label}"
+    if job.state is JobState.PENDING:
+        return _waiting(subject, job, ahead, holders, now)
+    if not job.state.final:
+        since = f" since {format_duration(now - job.started_at)}" if job.started_at else ""
+        return Finding(subject, Verdict.UNKNOWN, f"{job.state}{since}; whether it is fast enough was not measured")
+    if job.state is JobState.SUCCEEDED:
+        return Finding(subject, Verdict.OK, f"succeeded after {_lasted(job)}")
+    if job.state is JobState.CANCELLED:
+        return Finding(subject, Verdict.OK, f"{job.message or 'cancelled'} after {_lasted(job)}")
+    return _failed(subject, job, tail, error)
+
+
+def _waiting(subject: str, job: Job, ahead: Sequence[Job], holders: Sequence[Job], now: float) -> Finding:
+    claim = f"waits since {format_duration(max(0.0, now - job.submitted_at))}: {job.reason or 'not looked at yet'}"
+    if job.message:
+        claim += f" ({job.message})"
+    evidence = []
+    if holders:
+        evidence.append(f"running now: {_named(holders)}")
+    if ahead:
+        evidence.append(f"ahead of it: {_named(ahead)}")
+    return Finding(subject, Verdict.UNKNOWN, claim, tuple(evidence), _REMEDIES.get(job.reason, ""))
+
+
+_REMEDIES = {
+    "Priority": "it starts when those ahead have started; a higher priority moves it forward",
+    "Resources": "it starts when enough of what runs has ended; asking for less may start it at once",
+    "Dependency": "it starts when the jobs it depends on have ended as it asks",
+    "ArrayTaskLimit": "it starts when another element of its array has ended; raise the limit of the array (%)",
+    "EngineAway": "bring the engine back; nothing is lost meanwhile",
+    "ReqNodeNotAvail": "bring back the node or device it asks for, or cancel it and ask for another",
+}
+
+_NEXT = {
+    JobState.TIMEOUT: "give it more time (--time), or let it write checkpoints and go on from them",
+    JobState.OUT_OF_MEMORY: "ask for more memory (--mem), or make its batch smaller",
+    JobState.NODE_FAIL: "submit it again; with --requeue that happens by itself",
+    JobState.FAILED: "read its log, correct the cause and submit it again",
+}
+
+
+def _failed(subject: str, job: Job, tail: bytes, error: str) -> Finding:
+    claim = f"{job.state.replace('_', ' ')} after {_lasted(job)}: {error or job.message or job.reason}"
+    evidence = [f"{job.reason}: {job.message}" if job.message else job.reason or str(job.state)]
+    evidence += tail.decode(errors="replace").splitlines()[-_LINES:]
+    if job.failures > 1:
+        evidence.append(f"{job.failures} attempts failed")
+    remedy = _NEXT[job.state]
+    if job.reason == "DependencyNeverSatisfied":
+        remedy = "correct the job it depends on, then submit both again"
+    return Finding(subject, Verdict.FAILED, claim, tuple(filter(None, evidence)), remedy)
+
+
+def _lasted(job: Job) -> str:
+    if job.started_at is None or job.ended_at is None:
+        return "no time at all (it never ran)"
+    return format_duration(max(0.0, job.ended_at - job.started_at))
+
+
+def _named(jobs: Sequence[Job]) -> str:
+    names = [f'{job.label} "{job.spec.name}"' for job in jobs[:_NAMED]]
+    more = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
+    return ", ".join(names) + more
