@@ -102,13 +102,9 @@ class App:
             self.clock,
             self.changes,
             self.largest_node,
-            self.files.path,
+            lambda file_id, who: self.files.path(file_id, who),
         )
         self.carrier = Carrier(self.changes, (self.endpoints.reconcile, self.shipments.advance))
-
-    def largest_node(self) -> Node | None:
-        """The node a single job can grow to; None before any engine has answered."""
-        return max(self.dispatcher.nodes(), key=lambda node: (len(node.devices), node.cpus), default=None)
 
     def nodes(self, who: Account) -> tuple[Node, ...]:
         require(who, Role.VIEWER, "see the nodes")
