@@ -12,6 +12,7 @@ from stoker.control.accounts import AccountDesk
 from stoker.control.carrier import Carrier
 from stoker.control.changes import Changes
 from stoker.control.endpoints import EndpointDesk
+from stoker.control.files import FileDesk
 from stoker.control.jobs import JobDesk
 from stoker.control.loop import Dispatcher
 from stoker.control.models import ModelDesk
@@ -26,6 +27,7 @@ from stoker.store.accounts import AccountStore
 from stoker.store.artifacts import Artifacts
 from stoker.store.database import Database
 from stoker.store.endpoints import EndpointStore
+from stoker.store.files import FileStore
 from stoker.store.home import HomeLock
 from stoker.store.jobs import JobStore
 from stoker.store.promotions import PromotionJournal
@@ -70,6 +72,9 @@ class App:
         self.dispatcher = Dispatcher(job_store, self.engines, self.changes, self.clock)
         self.jobs = JobDesk(job_store, self.engines, self.dispatcher, self.changes, self.clock)
         self.accounts = AccountDesk(AccountStore(self.database), self.clock)
+        self.files = FileDesk(
+            FileStore(self.database), home.files, self.clock, size_limit=self.settings.upload_limit
+        )
         self._wire_shipping()
 
     @classmethod
@@ -102,7 +107,7 @@ class App:
             self.clock,
             self.changes,
             self.largest_node,
-            lambda file_id, who: self.files.path(file_id, who),
+            self.files.content,
         )
         self.carrier = Carrier(self.changes, (self.endpoints.reconcile, self.shipments.advance))
 
