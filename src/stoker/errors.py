@@ -20,7 +20,8 @@ A message is one line: what was given, what is allowed, what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 
 
 class StokerError(Exception):
@@ -111,3 +112,19 @@ def near(given: str, known: Iterable[str]) -> str:
     if 0 < len(names) <= 8:
         return f"; there are: {', '.join(names)}"
     return ""
+
+
+def code_of(kind: type[StokerError]) -> str:
+    """How an error is called over the wire: ``HomeBusy`` is ``home_busy``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def kind_of(code: str) -> type[StokerError] | None:
+    """The error that is called `code` over the wire."""
+    return next((kind for kind in _kinds(StokerError) if code_of(kind) == code), None)
+
+
+def _kinds(root: type[StokerError]) -> Iterator[type[StokerError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from _kinds(kind)

@@ -78,3 +78,24 @@ class Promotion:
     version: int
     previous: int | None
     action: str  # "promote", "rollback"
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One registered model in a list."""
+
+    name: str
+    tenant: str
+    latest: ModelVersion
+    champion: int | None
+    versions: int  # how many
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Versions side by side: for each quantity, its value in each version (None where it has none)."""
+
+    model: str
+    versions: tuple[int, ...]
+    metrics: Mapping[str, tuple[float | None, ...]]
+    config: Mapping[str, tuple[str | None, ...]]  # only what differs

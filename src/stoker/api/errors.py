@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from stoker import errors
 from stoker.errors import Away, BadInput, Denied, MissingExtra, StokerError, TooLarge
 
 _log = logging.getLogger(__name__)
@@ -29,10 +29,8 @@ _TYPES = {
 
 
 def code_of(error: StokerError) -> str:
-    """``HomeBusy`` -> ``home_busy``; a missing or wrong key has OpenAI's own word."""
-    if error.http_status == 401:
-        return "invalid_api_key"
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+    """``home_busy`` for HomeBusy; a missing or wrong key has OpenAI's own word."""
+    return "invalid_api_key" if error.http_status == 401 else errors.code_of(type(error))
 
 
 def type_of(status: int) -> str:

@@ -31,6 +31,10 @@ class AccountDesk:
         account, secret = self._fresh("admin", Role.ADMIN, "default")
         return secret if self._store.add_first(account, _hash(secret)) else None
 
+    def any(self) -> bool:
+        """Whether there is a key that lets somebody in."""
+        return any(not account.revoked for account in self._store.all())
+
     def authenticate(self, secret: str) -> Account:
         """Raises Denied (401) for a key that is missing, unknown or revoked."""
         if not secret:

@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from stoker.account import Account, Role
 from stoker.clock import Clock
 from stoker.control.endpoints import EndpointDesk
 from stoker.control.rights import require, sees
 from stoker.errors import BadInput, Conflict, NotFound
-from stoker.model import ModelVersion, Promotion
+from stoker.model import Comparison, ModelSummary, ModelVersion, Promotion
 from stoker.store.promotions import PromotionJournal
 from stoker.store.registry import Registry
 
 CHAMPION = "champion"
-
-
-@dataclass(frozen=True)
-class ModelSummary:
-    """One registered model in a list."""
-
-    name: str
-    tenant: str
-    latest: ModelVersion
-    champion: int | None
-    versions: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Versions side by side: for each quantity, its value in each version (None where it has none)."""
-
-    model: str
-    versions: tuple[int, ...]
-    metrics: dict[str, tuple[float | None, ...]]
-    config: dict[str, tuple[str | None, ...]]  # only what differs
 
 
 class ModelDesk:

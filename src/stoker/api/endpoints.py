@@ -1,0 +1,53 @@
+"""Endpoints over HTTP. The keys that the gateway shows to replicas never leave the platform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from stoker.api.auth import Caller, Platform
+from stoker.api.fields import Name
+from stoker.api.wire import Json, Page
+from stoker.endpoint import Endpoint
+from stoker.typed import strict
+
+router = APIRouter(prefix="/endpoints", tags=["endpoints"])
+
+
+@strict
+@dataclass(frozen=True)
+class Deployment:
+    """Which version of the model of that name should answer, and by how many replicas."""
+
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+@router.get("", response_model=Page[Endpoint])
+def find(app: Platform, who: Caller) -> Response:
+    return Json(Page(tuple(_shown(endpoint) for endpoint in app.endpoints.find(who))))
+
+
+@router.get("/{name}", response_model=Endpoint)
+def get(name: Name, app: Platform, who: Caller) -> Response:
+    return Json(_shown(app.endpoints.get(name, who)))
+
+
+@router.put("/{name}", response_model=Endpoint)
+def deploy(name: Name, body: Deployment, app: Platform, who: Caller) -> Response:
+    """Bring up a version; requests go over to it once it is ready, without one being lost."""
+    app.endpoints.deploy(name, body.version, who, replicas=body.replicas)
+    return Json(_shown(app.endpoints.get(name, who)))
+
+
+@router.delete("/{name}", status_code=204)
+def stop(name: Name, app: Platform, who: Caller) -> None:
+    """Drain and stop the replicas, and drop the name."""
+    app.endpoints.stop(name, who)
+
+
+def _shown(endpoint: Endpoint) -> Endpoint:
+    return replace(endpoint, replicas=tuple(replace(replica, secret="") for replica in endpoint.replicas))

@@ -1,0 +1,105 @@
+"""Listening: one socket, one uvicorn."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+
+import uvicorn
+
+from stoker.api.door import LOOPBACK_NAMES
+from stoker.api.server import ServerSettings, create_app
+from stoker.app import App
+from stoker.errors import BadInput, Conflict, Denied
+
+DEFAULT_PORT = 8700
+_GRACE_S = 5  # for answers on their way when the server is told to stop; streams without an end are cut then
+
+
+class HttpServer:
+    """A bound socket and what will answer on it. `run` blocks; `stop` may be called from anywhere."""
+
+    def __init__(
+        self, app: App, host: str = "127.0.0.1", port: int = DEFAULT_PORT, settings: ServerSettings | None = None
+    ) -> None:
+        """Binds at once, so that a port in use is known before anything starts; port 0 takes a free one.
+
+        Raises Conflict when the port is taken, Denied when others could reach a server that has no keys.
+        """
+        loopback = _is_loopback(host)
+        if not loopback and not app.accounts.any():
+            raise Denied(f"listening on {host} lets others in, and no key exists yet; start once on loopback first")
+        settings = settings or ServerSettings()
+        if loopback and not settings.hosts:
+            settings = replace(settings, hosts=LOOPBACK_NAMES)
+        self._socket = _bind(host, port)
+        self._app = app
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(
+                create_app(app, settings),
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                log_config=None,
+                access_log=False,  # addresses carry session tokens and names; what matters is counted in /metrics
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+
+    def run(self, ready: Callable[[str], None] | None = None) -> None:
+        """Serve until stopped. `ready` is called with the address before the first request is taken."""
+        self._app.lock.tell(address=self.url)  # there a client on this machine finds it
+        try:
+            if ready is not None:
+                ready(self.url)
+            self._uvicorn.run(sockets=[self._socket])
+        finally:
+            self._socket.close()
+
+    @property
+    def started(self) -> bool:
+        return bool(self._uvicorn.started)
+
+    def stop(self) -> None:
+        self._uvicorn.should_exit = True
+
+
+def run(
+    app: App,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    *,
+    settings: ServerSettings | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve `app` until SIGINT or SIGTERM."""
+    HttpServer(app, host, port, settings).run(ready)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Conflict(f"port {port} on {host} is in use; choose another with --port") from None
+        if error.errno == errno.EACCES:
+            raise BadInput(f"port {port} needs more rights; choose one above 1023 with --port") from None
+        raise BadInput(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+

@@ -1,0 +1,32 @@
+"""Endpoints through the client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stoker.client.connection import Connection
+from stoker.client.page import Page
+from stoker.endpoint import Endpoint
+
+_PATH = "/api/v1/endpoints"
+
+
+class Endpoints:
+    """``client.endpoints``"""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def list(self) -> Sequence[Endpoint]:
+        return self._connection.get(Page[Endpoint], _PATH).items
+
+    def get(self, name: str) -> Endpoint:
+        return self._connection.get(Endpoint, f"{_PATH}/{name}")
+
+    def deploy(self, name: str, version: int, *, replicas: int = 1) -> Endpoint:
+        """Serve `version` of the model `name`; it takes over once it is ready."""
+        return self._connection.put(Endpoint, f"{_PATH}/{name}", {"version": version, "replicas": replicas})
+
+    def stop(self, name: str) -> None:
+        """Take the endpoint down; the registered model stays."""
+        self._connection.delete(f"{_PATH}/{name}")

@@ -1,0 +1,40 @@
+"""Keys through the client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stoker.account import Account, Role
+from stoker.client.connection import Connection
+from stoker.client.page import Page
+
+_PATH = "/api/v1/keys"
+
+
+@dataclass(frozen=True)
+class MadeKey:
+    """A new key. The secret cannot be shown again."""
+
+    key: Account
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"MadeKey(key={self.key!r})"
+
+
+class Keys:
+    """``client.keys``"""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def list(self) -> Sequence[Account]:
+        return self._connection.get(Page[Account], _PATH).items
+
+    def create(self, name: str, *, role: Role = Role.USER, tenant: str = "default") -> MadeKey:
+        return self._connection.post(MadeKey, _PATH, {"name": name, "role": role.value, "tenant": tenant})
+
+    def revoke(self, key_id: str) -> None:
+        """From now on the key is refused everywhere."""
+        self._connection.delete(f"{_PATH}/{key_id}")
