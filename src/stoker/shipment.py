@@ -14,6 +14,7 @@ from stoker.typed import strict
 class Stage(StrEnum):
     """In the order people see them."""
 
+    FETCH = "fetch"  # the base model from a hub; only where it is given as hub:OWNER/NAME
     IMPORT = "import"
     CURATE = "curate"
     TRAIN = "train"

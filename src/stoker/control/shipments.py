@@ -22,11 +22,12 @@ from stoker.control.rights import platform, require, require_sight
 from stoker.control.stages import StageJobs
 from stoker.errors import BadInput, Conflict, StokerError
 from stoker.home import Home
+from stoker.job import Job, JobState
 from stoker.model import ModelVersion
-from stoker.ship.chain import CHAIN, config_of, key_of, steps_of
+from stoker.ship.chain import CHAIN, HUB, config_of, key_of, steps_of
 from stoker.ship.decide import Act, Action, Done, Fail, Reuse, RunJob, Snapshot, Succeed, decide
 from stoker.shipment import Shipment, ShipmentRequest, ShipmentState, Source, Stage, StageRun, StageState
-from stoker.sources.catalogue import resolve
+from stoker.sources.catalogue import on_hub, resolve
 from stoker.store.artifacts import Artifacts
 from stoker.store.registry import Registry
 from stoker.store.shipments import KeptShipment, ShipmentStore
@@ -79,6 +80,7 @@ class ShipmentDesk:
         Reads all data once for its digest. Raises BadInput, NotFound (with near names), Conflict.
         """
         require(who, Role.USER, "ship a model")
+        request = self._with_hub(request)
         sources = self._sources(request, who)
         self._check(request, who)
         digest = _request_digest(request, sources)
@@ -179,12 +181,22 @@ class ShipmentDesk:
     def _look(self, shipment: Shipment) -> Snapshot:
         """Everything the decision needs, loaded at once."""
         running = [run for run in shipment.stages if run.state is StageState.RUNNING]
-        keys = {run.key for run in running} | {_key(shipment, run.stage) for run in shipment.stages}
+        keys = {run.key for run in running} | _keys(shipment)
         jobs = {run.job: self._jobs.get(run.job, PLATFORM) for run in running if run.job is not None}
-        errors = {job.id: self._jobs.telemetry(job.id, PLATFORM).error for job in jobs.values() if job.state.final}
+        errors = {job.id: self._trouble(job) for job in jobs.values() if job.state.final}
         ready, failed = self._standing(shipment)
-        finished = self._artifacts.finished(key for key in keys if key)
+        finished = self._artifacts.finished(keys)
         return Snapshot(shipment, finished, jobs, errors, ready, failed)
+
+    def _trouble(self, job: Job) -> str:
+        """What a job that ended says went wrong, in its own words where it has any."""
+        if job.state is JobState.SUCCEEDED:
+            return ""
+        told = self._jobs.telemetry(job.id, PLATFORM).error
+        if told:
+            return told
+        last = self._jobs.why(job.id, PLATFORM).evidence[-1:] or ("",)
+        return f"{job.message or job.state} (job {job.id}): {last[0]}"
 
     def _standing(self, shipment: Shipment) -> tuple[bool, str]:
         deploying = any(r.stage is Stage.DEPLOY and r.state is StageState.RUNNING for r in shipment.stages)
@@ -312,11 +324,16 @@ class ShipmentDesk:
     # checking a request
 
     def _sources(self, request: ShipmentRequest, who: Account) -> dict[str, Source]:
-        base = resolve(request.base, self._home.path)
-        paths = {"data": self._data_path(request.data, who), "base": base.path}
+        paths = {"data": self._data_path(request.data, who)}
+        if not request.base.startswith(HUB):
+            paths["base"] = resolve(request.base, self._home.path).path
         if request.heldout:
             paths["heldout"] = self._data_path(request.heldout, who)
         return {name: Source(str(path), self._artifacts.digest(path)) for name, path in paths.items()}
+
+    def _with_hub(self, request: ShipmentRequest) -> ShipmentRequest:
+        named = on_hub(request.base, self._home.path)
+        return replace(request, base=f"{HUB}{named}") if named else request
 
     def _data_path(self, given: str, who: Account) -> Path:
         if given.startswith("file-") and "/" not in given:
@@ -331,7 +348,7 @@ class ShipmentDesk:
     def _check(self, request: ShipmentRequest, who: Account) -> None:
         if request.method not in _METHODS:
             raise BadInput(f'method "{request.method}" was given; allowed: {", ".join(_METHODS)}', param="method")
-        stages = {step.stage.value for step in CHAIN if step.recipe}
+        stages = {step.stage.value for step in steps_of(request) if step.recipe}
         for stage in (*request.settings, *request.resources):
             if stage not in stages:
                 raise BadInput(f'no stage "{stage}" has settings; there are: {", ".join(sorted(stages))}')
@@ -357,9 +374,10 @@ def _check_name(name: str) -> None:
         )
 
 
-def _key(shipment: Shipment, stage: Stage) -> str | None:
-    step = next(step for step in CHAIN if step.stage is stage)
-    return key_of(step, shipment) if step.recipe else None
+def _keys(shipment: Shipment) -> set[str]:
+    """The addresses that are known so far."""
+    keys = (key_of(step, shipment) for step in steps_of(shipment.request) if step.recipe)
+    return {key for key in keys if key}
 
 
 def _reset(run: StageRun) -> StageRun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,13 @@ from stoker.shipment import Shipment, Stage
 from stoker.store.artifacts import Artifacts
 
 _ON_DEVICES = (Stage.TRAIN, Stage.EVALUATE)
-_CPUS = {Stage.IMPORT: 4, Stage.CURATE: 16, Stage.EXPORT: 4, Stage.VERIFY: 0}  # at most; the others: all
+_CPUS = {
+    Stage.FETCH: 1,
+    Stage.IMPORT: 4,
+    Stage.CURATE: 16,
+    Stage.EXPORT: 4,
+    Stage.VERIFY: 0,
+}  # at most; the others: all
 _ENVS = {
     # Threads that wait should sleep: two busy processes on one machine otherwise starve each other.
     "OMP_WAIT_POLICY": "passive",
@@ -27,6 +34,9 @@ _ENVS = {
     "HF_HUB_OFFLINE": "1",
     "PYTHONUNBUFFERED": "1",
 }
+
+
+_HUB_ENVS = ("HF_ENDPOINT",)
 
 
 class StageJobs:
@@ -42,6 +52,8 @@ class StageJobs:
         """
         attempt = shipment.stage(action.stage).attempt
         envs = dict(_ENVS)
+        if action.stage is Stage.FETCH:
+            envs = {**envs, "HF_HUB_OFFLINE": "0", **{k: v for k, v in os.environ.items() if k in _HUB_ENVS}}
         config = dict(action.config)
         if live:
             envs["STOKER_SERVICE_KEY_FILE"] = live["key_file"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stoker.shipment import Shipment, ShipmentRequest, Stage, StageState
@@ -31,6 +31,10 @@ class Step:
         return (*(stage for _, stage in self.inputs), *self.after)
 
 
+HUB = "hub:"  # marks a base model that is fetched from a hub
+
+_FETCH = Step(Stage.FETCH, "fetch_base")
+
 CHAIN: tuple[Step, ...] = (
     Step(Stage.IMPORT, "import_data", sources=("data", "heldout")),
     Step(Stage.CURATE, "curate", inputs=(("data", Stage.IMPORT),)),
@@ -47,17 +51,31 @@ _SERVING = (Stage.DEPLOY, Stage.VERIFY, Stage.PROMOTE)
 
 
 def steps_of(request: ShipmentRequest) -> tuple[Step, ...]:
-    """The steps this request asks for."""
+    """The steps this request asks for, in order."""
     skipped = set(() if request.deploy else _SERVING)
     if not request.promote:
         skipped.add(Stage.PROMOTE)
-    return tuple(step for step in CHAIN if step.stage not in skipped)
+    steps = tuple(step for step in CHAIN if step.stage not in skipped)
+    if request.base.startswith(HUB):
+        return (_FETCH, *(_with_fetched_base(step) for step in steps))
+    return steps
+
+
+def _with_fetched_base(step: Step) -> Step:
+    if "base" not in step.sources:
+        return step
+    sources = tuple(name for name in step.sources if name != "base")
+    return replace(step, sources=sources, inputs=(*step.inputs, ("base", Stage.FETCH)))
 
 
 def config_of(step: Step, request: ShipmentRequest) -> dict[str, Any]:
-    """The recipe's settings: what the user set, with the training method where it belongs."""
-    method = {"method": request.method} if step.stage is Stage.TRAIN else {}
-    return {**method, **request.settings.get(step.stage, {})}
+    """The recipe's settings: what the user set, and what the request says besides."""
+    given = dict(request.settings.get(step.stage, {}))
+    if step.stage is Stage.TRAIN:
+        return {"method": request.method, **given}
+    if step.stage is Stage.FETCH:
+        return {"model": request.base.removeprefix(HUB), **given}
+    return given
 
 
 def key_of(step: Step, shipment: Shipment) -> str | None:

