@@ -54,14 +54,18 @@ _ALIASES = {
 _RESOURCE_ALIASES = {"gpu": "accelerators", "gpus": "accelerators", "cpu": "cpus"}
 
 
-def read_jobfile(text: str, *, source: str = "job file", envs: Mapping[str, str] | None = None) -> JobSpec:
-    """The job that the YAML `text` asks for; `envs` are given at submit and win over those of the file.
+def read_jobfile(
+    text: str, *, source: str = "job file", name: str = "job", envs: Mapping[str, str] | None = None
+) -> JobSpec:
+    """The job that the YAML `text` asks for; `name` is used when it gives none.
+
+    `envs` are given at submit and win over those of the file.
 
     Raises BadInput, which begins with `source` and names the field, or for bad YAML the line.
     """
     check_length(text, source)
     try:
-        return _spec(_load(text), envs or {})
+        return _spec({"name": name, **_load(text)}, envs or {})
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -61,10 +61,10 @@ class Jobs:
         ship: str = "",
         kind: JobKind | None = None,
         limit: int = 100,
+        before: int | None = None,
     ) -> list[Job]:
-        """The newest `limit` jobs that fit."""
+        """The newest `limit` jobs that fit; with `before`, those submitted before the job of that id."""
         found: list[Job] = []
-        before: int | None = None
         wanted = {
             "state": [state.value for state in states],
             "owner": owner,

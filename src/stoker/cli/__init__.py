@@ -1,0 +1,110 @@
+"""The command line: one file per command, loaded only when it is called, so that ``stoker --help`` is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from stoker import __version__
+from stoker.cli import session
+from stoker.cli.commands import COMMANDS, SECTIONS, load
+from stoker.errors import StokerError, near
+
+INTERRUPTED = 130
+
+
+class _Root(TyperGroup):
+    """Knows the commands by name and one line each, and imports the one that is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return [command.name for command in COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        return load(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        for section in SECTIONS:
+            with formatter.section(section):
+                formatter.write_dl([(f"{c.name:<9}", c.line) for c in COMMANDS if c.section == section])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and load(args[0]) is None:
+            known = [command.name for command in COMMANDS]
+            ctx.fail(f'no command "{args[0]}"{near(args[0], known) or "; see: stoker --help"}')
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=_Root,
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"stoker {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    url: Annotated[str, typer.Option(help="The server, instead of STOKER_URL or the one of `stoker login`.")] = "",
+    lang: Annotated[str, typer.Option(help="Language of reports: en or zh; else STOKER_LANG, LC_ALL, LANG.")] = "",
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Keeps accelerators busy with work that matters, and says why when they are not."""
+    session.begin(url, lang)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; returns its exit code. What goes wrong for a known reason is one line on stderr."""
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(
+            args=list(sys.argv[1:] if arguments is None else arguments), prog_name="stoker", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except StokerError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _pipe_closed()
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # Typer's own usage errors, whose class moved between versions
+            raise
+        return _usage(error)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"stoker: {message}", file=sys.stderr)
+    return code
+
+
+def _usage(error: Any) -> int:
+    """Wrong options or arguments; no arguments at all where some are needed shows the help instead."""
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(message)
+        return 0
+    context = getattr(error, "ctx", None)
+    hint = f"; see: {context.command_path} --help" if context is not None and "see: " not in message else ""
+    first = message[:1].lower() + message[1:]
+    return _fail(" ".join(first.removesuffix(".").split()) + hint, 2)
+
+
+def _pipe_closed() -> int:
+    """The reader of our output has gone (``| head``): nothing more may be written, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141

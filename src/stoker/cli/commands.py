@@ -1,0 +1,59 @@
+"""Which commands there are: names and one line each, without importing any of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Command:
+    """One entry of ``stoker --help``."""
+
+    name: str
+    line: str  # the first line of its own help; a test holds them together
+    section: str
+    module: str
+    function: str = ""  # empty: the module's `app`, a group of commands
+
+
+_PLATFORM, _WORK, _MODELS, _SEE = "Platform", "Work", "Models", "See what goes on"
+SECTIONS = (_PLATFORM, _WORK, _MODELS, _SEE)
+
+COMMANDS = (
+    Command("up", "Start the platform on this machine.", _PLATFORM, "up", "up"),
+    Command("login", "Remember a server and a key for this user.", _PLATFORM, "login", "login"),
+    Command("keys", "Create, list and revoke keys.", _PLATFORM, "keys"),
+    Command("files", "Upload, list and delete files.", _PLATFORM, "files"),
+    Command("ship", "From data to a served model.", _WORK, "ship", "ship"),
+    Command("ships", "List shipments.", _WORK, "ships", "ships"),
+    Command("run", "Run a command, a job file or an sbatch script.", _WORK, "run", "run"),
+    Command("cancel", "Cancel jobs, arrays or a shipment.", _WORK, "cancel", "cancel"),
+    Command("wait", "Wait for jobs to end; exits with their exit code.", _WORK, "wait", "wait"),
+    Command("models", "List, compare, promote and roll back models.", _MODELS, "models"),
+    Command("endpoints", "List, deploy and stop endpoints.", _MODELS, "endpoints"),
+    Command("chat", "Talk to a served model.", _MODELS, "chat", "chat"),
+    Command("jobs", "List jobs, in squeue's columns.", _SEE, "jobs", "jobs"),
+    Command("job", "Show all about one job.", _SEE, "job", "job"),
+    Command("logs", "Print what a job wrote.", _SEE, "logs", "logs"),
+    Command("why", "Why a job waits or failed, and what to do.", _SEE, "why", "why"),
+    Command("nodes", "List nodes and what is free on them.", _SEE, "nodes", "nodes"),
+    Command("top", "Watch nodes and jobs, live.", _SEE, "top", "top"),
+)
+
+
+def load(name: str) -> Any:
+    """The command as Typer runs it; None when there is no such command."""
+    entry = next((command for command in COMMANDS if command.name == name), None)
+    if entry is None:
+        return None
+    import typer
+
+    module = import_module(f"stoker.cli.{entry.module}")
+    if not entry.function:
+        return typer.main.get_command(module.app)
+    settings = getattr(module, "SETTINGS", {})
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name, **settings)(getattr(module, entry.function))
+    return typer.main.get_command(alone)

@@ -1,0 +1,213 @@
+"""Shipments as lines of text: one stage after the other, the answer first, expected beside measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from stoker.cli.render import clean
+from stoker.cli.texts import t
+from stoker.shipment import Shipment, Stage, StageRun, StageState
+from stoker.telemetry import Telemetry
+from stoker.units import format_bytes, format_duration
+
+SHIP = "ship-"  # how ids of shipments begin
+
+_NAME = 10  # cells of a stage's name, which stays English: it is what options and jobs are called by
+_BAR = 20
+_BLOCKS = " ▏▎▍▌▋▊▉█"
+
+
+def stage_lines(run: StageRun, now: float, telemetry: Telemetry | None = None, waits: str = "") -> list[str]:
+    """What is to be said of one stage; `telemetry` and `waits` (why its job has not begun) are of a running one."""
+    texts = _texts(run, telemetry or Telemetry(), waits, now)
+    first = f" {run.stage.value:<{_NAME}}"
+    return [f"{first if place == 0 else ' ' * len(first)} {text}".rstrip() for place, text in enumerate(texts)]
+
+
+def _texts(run: StageRun, telemetry: Telemetry, waits: str, now: float) -> list[str]:
+    match run.state:
+        case StageState.WAITING:
+            return [t("waiting")]
+        case StageState.RUNNING:
+            return _running(telemetry, waits, now - (run.started_at or now))
+        case StageState.FAILED:
+            return [t("failed: {message}", message=clean(run.message))]
+        case StageState.CANCELLED:
+            return [t("cancelled")]
+    told = summary(run.stage, run.result)
+    took = t("was there already") if run.state is StageState.REUSED else _took(run)
+    return [f"{told}    {took}".strip()]
+
+
+def _took(run: StageRun) -> str:
+    if run.started_at is None or run.ended_at is None:
+        return ""
+    return format_duration(run.ended_at - run.started_at)
+
+
+def _running(telemetry: Telemetry, waits: str, elapsed_s: float) -> list[str]:
+    share = telemetry.share_done
+    if share is None:
+        phase = telemetry.phases[-1] if telemetry.phases else None
+        doing = clean(phase.text or phase.name) if phase else t("waits: {reason}", reason=waits) if waits else ""
+        return [f"{doing or t('starting')}    {format_duration(elapsed_s)}"]
+    step = t("step {step}/{total}", step=telemetry.step, total=telemetry.total)
+    parts = [f"{bar(share)} {share:4.0%}", step, *_values(telemetry)]
+    return ["   ".join(parts), *_against_expected(telemetry), *_left(share, telemetry, elapsed_s)]
+
+
+def bar(share: float) -> str:
+    """``████▌               ``: eighths of a cell."""
+    eighths = round(share * _BAR * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (_BLOCKS[rest] if rest else "")).ljust(_BAR)
+
+
+def _values(telemetry: Telemetry) -> list[str]:
+    values = telemetry.values
+    loss, speed = values.get("loss"), values.get("tokens_per_s")
+    parts = []
+    if isinstance(loss, (int, float)):
+        parts.append(f"loss {loss:.3g}")
+    if isinstance(speed, (int, float)):
+        parts.append(f"{speed:,.0f} tok/s")
+    return parts
+
+
+def _against_expected(telemetry: Telemetry) -> list[str]:
+    expected, measured = telemetry.expectations.get("tokens_per_s"), telemetry.values.get("tokens_per_s")
+    if expected is None or not isinstance(measured, (int, float)) or not expected.value:
+        return []
+    share = measured / expected.value
+    return [t("expected {value} tok/s: {share}", value=f"{expected.value:,.0f}", share=f"{share:.0%}")]
+
+
+def _left(share: float, telemetry: Telemetry, elapsed_s: float) -> list[str]:
+    """How long it will still take, by what its last steps took."""
+    told = telemetry.values.get("seconds_left")
+    if isinstance(told, (int, float)):
+        return [t("{time} left", time=format_duration(float(told)))]
+    if not 0.02 <= share < 1 or elapsed_s < 3:
+        return []
+    return [t("about {time} left", time=format_duration(elapsed_s / share * (1 - share)))]
+
+
+def summary(stage: Stage, result: Mapping[str, Any]) -> str:
+    """One line of what a finished stage found. Recipes write free JSON: what is not there is not said."""
+    return "   ".join(part for part in _SUMMARIES[stage](result) if part)
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else ""
+
+
+def _reasons(tally: Any) -> str:
+    """``1,204 empty, 1,085 no answer``: the three biggest."""
+    if not isinstance(tally, Mapping):
+        return ""
+    counts = {name: entry.get("count") if isinstance(entry, Mapping) else entry for name, entry in tally.items()}
+    biggest = sorted(((n, c) for n, c in counts.items() if isinstance(c, int) and c), key=lambda item: -item[1])
+    return ", ".join(f"{count:,} {t(name.replace('_', ' '))}" for name, count in biggest[:3])
+
+
+def _import(result: Mapping[str, Any]) -> Iterator[str]:
+    yield t(
+        "{records} records   {kept} kept", records=_count(result.get("records")), kept=_count(result.get("kept"))
+    )
+    yield _reasons(result.get("rejected"))
+
+
+def _curate(result: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{_count(result.get('input'))} → {_count(result.get('kept'))}"
+    if isinstance(result.get("heldout"), int):
+        yield t("{count} held out", count=_count(result["heldout"]))
+    yield _reasons(result.get("dropped"))
+    if result.get("masked_records"):
+        yield t("personal data masked in {count}", count=_count(result["masked_records"]))
+
+
+def _train(result: Mapping[str, Any]) -> Iterator[str]:
+    yield str(result.get("method", ""))
+    if isinstance(result.get("steps"), int):
+        yield t("{count} steps", count=_count(result["steps"]))
+    for name in ("loss", "final_loss", "train_loss"):
+        if isinstance(result.get(name), (int, float)):
+            yield f"loss {result[name]:.3g}"
+            break
+    if isinstance(result.get("tokens_per_s"), (int, float)):
+        yield f"{result['tokens_per_s']:,.0f} tok/s"
+
+
+def _evaluate(result: Mapping[str, Any]) -> Iterator[str]:
+    base, new = result.get("base"), result.get("new")
+    if not isinstance(base, Mapping) or not isinstance(new, Mapping):
+        return
+    for name in ("exact_match", "metric", "loss"):
+        before, after = base.get(name), new.get(name)
+        if isinstance(before, (int, float)) and isinstance(after, (int, float)):
+            yield _before_after(name, float(before), float(after))
+
+
+def _before_after(name: str, before: float, after: float) -> str:
+    if name == "loss":
+        return f"loss {before:.3g} → {after:.3g}"
+    return t("{name}   base {before}   new {after}", name=t(name.replace("_", " ")), before=f"{before:.1%}",
+             after=f"{after:.1%}")  # fmt: skip
+
+
+def _export(result: Mapping[str, Any]) -> Iterator[str]:
+    yield " ".join(str(result[key]) for key in ("engine", "type") if result.get(key))
+    if isinstance(result.get("size"), int):
+        yield format_bytes(result["size"])
+
+
+def _register(result: Mapping[str, Any]) -> Iterator[str]:
+    if "version" in result:
+        parent = t(" (parent {parent})", parent=result["parent"]) if result.get("parent") else ""
+        yield t("version {version}", version=result["version"]) + parent
+
+
+def _deploy(result: Mapping[str, Any]) -> Iterator[str]:
+    yield t("ready, takes no requests yet")
+    yield str(result.get("engine", ""))
+
+
+def _verify(result: Mapping[str, Any]) -> Iterator[str]:
+    agreeing, probes = result.get("agreeing", result.get("equal")), result.get("probes")
+    if isinstance(agreeing, int) and isinstance(probes, int):
+        yield t("{equal} of {all} probe answers agree with the trained model", equal=agreeing, all=probes)
+    if isinstance(result.get("mean_kl"), (int, float)):
+        yield f"KL {result['mean_kl']:.2g}"
+
+
+def _promote(result: Mapping[str, Any]) -> Iterator[str]:
+    yield t(
+        "version {version} is {alias}", version=result.get("version", ""), alias=result.get("alias", "champion")
+    )
+    if result.get("previous"):
+        yield t("before: version {version}", version=result["previous"])
+
+
+_SUMMARIES: Mapping[Stage, Callable[[Mapping[str, Any]], Iterator[str]]] = {
+    Stage.IMPORT: _import,
+    Stage.CURATE: _curate,
+    Stage.TRAIN: _train,
+    Stage.EVALUATE: _evaluate,
+    Stage.EXPORT: _export,
+    Stage.REGISTER: _register,
+    Stage.DEPLOY: _deploy,
+    Stage.VERIFY: _verify,
+    Stage.PROMOTE: _promote,
+}
+
+
+def shipment_lines(
+    shipment: Shipment, now: float, telemetry: Mapping[Stage, Telemetry], waits: Mapping[Stage, str]
+) -> list[str]:
+    """All stages, in order."""
+    return [
+        line
+        for run in shipment.stages
+        for line in stage_lines(run, now, telemetry.get(run.stage), waits.get(run.stage, ""))
+    ]

@@ -1,0 +1,75 @@
+"""``stoker up``: the platform on this machine."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from stoker import __version__
+from stoker.api.serve import DEFAULT_PORT, HttpServer
+from stoker.app import App
+from stoker.cli.render import say
+from stoker.cli.texts import t
+from stoker.client import Login
+from stoker.client.config import store_login, stored_login
+from stoker.home import default_home
+
+
+def up(
+    home: Annotated[
+        Path | None, typer.Option(help="Folder of the state; else $STOKER_HOME or the XDG one.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = DEFAULT_PORT,
+    devices: Annotated[str, typer.Option(help="Devices to offer, H100:8; else those the drivers tell of.")] = "",
+    cpus: Annotated[int, typer.Option(min=0, help="CPUs to offer to jobs; 0: those of this machine.")] = 0,
+    database: Annotated[str, typer.Option(help="SQLAlchemy URL; else SQLite in the home.")] = "",
+) -> int:
+    """Start the platform on this machine.
+
+    API, console, scheduler and gateway in one process. The first start prints an admin key, once. Ctrl-C stops the
+    platform; running jobs go on and are found again at the next start.
+    """
+    place = (home or default_home()).expanduser().absolute()
+    app = App.open(place, devices=devices, cpus=cpus, database=database)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        server = HttpServer(app, host, port)
+        secret = app.accounts.bootstrap()
+        app.start()
+        server.run(ready=lambda url: _greet(app, url, secret))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        app.stop()
+    say(t("stopped; jobs go on"))
+    return 0
+
+
+def _stop(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _greet(app: App, url: str, secret: str | None) -> None:
+    app.lock.tell(address=url)
+    nodes = [node for engine in app.engines for node in engine.inventory()]
+    devices = sum(len(node.devices) for node in nodes)
+    cpus = sum(node.cpus for node in nodes)
+    what = t("{devices} devices, {cpus} CPUs on {nodes} nodes", devices=devices, cpus=cpus, nodes=len(nodes))
+    say(f"Stoker {__version__} · {socket.gethostname()}   {what}   {t('state')} {app.home.path}")
+    say(f"  {t('console')}  {url}      API  {url}/docs      OpenAI base_url  {url}/v1")
+    if secret is None:
+        say(f"  {t('Ctrl-C stops; jobs go on')}")
+        return
+    say(f"  {t('admin key (shown once)')}  {secret}      {t('Ctrl-C stops; jobs go on')}")
+    if app.home.path == default_home().absolute() and stored_login() is None:
+        path = store_login(Login(url, secret))
+        say("  " + t("this user is logged in with it: {path}", path=path))
+    else:
+        say("  " + t("to use it in another terminal: stoker login {url}", url=url))

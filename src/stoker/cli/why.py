@@ -1,0 +1,71 @@
+"""``stoker why``: the cause, and what to do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stoker.cli.pick import one_job
+from stoker.cli.render import AsJson, clean, print_json, say
+from stoker.cli.session import connect
+from stoker.cli.shipments import SHIP
+from stoker.cli.texts import t
+from stoker.client import Client
+from stoker.errors import NotFound
+from stoker.finding import Finding, Verdict
+from stoker.shipment import Shipment, ShipmentState, StageState
+
+
+def why(
+    thing: Annotated[str, typer.Argument(metavar="THING", help="A job, a shipment, or the name of one.")],
+    json: AsJson = False,
+) -> None:
+    """Why a job waits or failed, and what to do.
+
+    Of a shipment, the stage that waits or failed.
+    """
+    client = connect()
+    finding = _finding(client, thing)
+    if json:
+        print_json(finding)
+    else:
+        say(explain(finding))
+
+
+def _finding(client: Client, thing: str) -> Finding:
+    shipment = _shipment(client, thing)
+    if shipment is None:
+        return client.jobs.why(one_job(client, thing).id)
+    run = next((r for r in shipment.stages if r.state in (StageState.FAILED, StageState.RUNNING)), None)
+    if run is not None and run.job is not None:
+        return client.jobs.why(run.job)
+    if shipment.state is ShipmentState.FAILED:
+        stage = str(run.stage) if run is not None else ""
+        again = f"stoker ship --resume {shipment.id}"
+        return Finding(
+            f"{shipment.id} {stage}".strip(), Verdict.FAILED, shipment.message, (shipment.message,), again
+        )
+    return Finding(shipment.id, Verdict.OK, f"{shipment.id} ({shipment.request.name}): {shipment.state}")
+
+
+def _shipment(client: Client, thing: str) -> Shipment | None:
+    """The shipment of that id; or the newest one of that name, when no job has the name."""
+    if thing.startswith(SHIP):
+        return client.shipments.get(thing)
+    if thing.replace("_", "").isdigit():
+        return None
+    try:
+        one_job(client, thing)
+    except NotFound:
+        return next((ship for ship in client.shipments.list() if ship.request.name == thing), None)
+    return None
+
+
+def explain(finding: Finding) -> str:
+    """The claim, what it rests on, and the remedy, each under its word."""
+    lines = [clean(finding.claim)]
+    for word, texts in ((t("Cause"), finding.evidence), (t("Remedy"), (finding.remedy,) if finding.remedy else ())):
+        for place, text in enumerate(texts):
+            lines.append(f"  {word if place == 0 else '':<10}{clean(text)}")
+    return "\n".join(lines)
