@@ -1,6 +1,7 @@
 """Import: the user's files, whatever their form, as `records.jsonl` of one kind, every rejected record counted.
 
-``python -m stoker.recipes.import_data SPEC.json`` with the input ``data`` (a file or folder, only read).
+``python -m stoker.recipes.import_data SPEC.json`` with the input ``data`` (a file or folder, only read) and, where the
+user has one, ``heldout`` (likewise; evaluated on, never trained on).
 
 Output: ``records.jsonl`` with a line ``{"id", "messages" or "text", "split", "source"}`` for each record,
 ``rejects.jsonl`` with a line ``{"source", "reason", "detail"}`` for each that was rejected, and in
@@ -60,7 +61,7 @@ class _Import:
 
 def run(this: stage.Stage[ImportConfig]) -> dict[str, Any]:
     """Raises BadInput when the data holds no usable record, mixes kinds, or is held out altogether."""
-    intake = Intake(this.inputs["data"], this.config)
+    intake = Intake(this.inputs["data"], this.config, this.inputs.get("heldout"))
     with (
         (this.output / "records.jsonl").open("w", encoding="utf-8") as records,
         (this.output / "rejects.jsonl").open("w", encoding="utf-8") as rejects,

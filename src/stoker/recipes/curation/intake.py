@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -46,12 +46,15 @@ class Inspection:
 class Intake:
     """Reads a dataset once. `forms` and `kind` are known as far as it has been read."""
 
-    def __init__(self, data: Path, config: ImportConfig) -> None:
-        """Raises BadInput when there is nothing to read or the config contradicts itself."""
+    def __init__(self, data: Path, config: ImportConfig, heldout: Path | None = None) -> None:
+        """`heldout`: further data that is only evaluated on.
+
+        Raises BadInput when there is nothing to read or the config contradicts itself.
+        """
         self._data = data
         self._limit = config.max_record_bytes
         self._forms = Forms(config.form, config.columns)
-        self.listing: Listing = list_files(data)
+        self.listing: Listing = _listing(data, heldout)
         self.forms: dict[str, int] = {}  # name of a form -> records in it
         self._first: tuple[Kind, str] | None = None  # kind and source of the first record
 
@@ -111,6 +114,14 @@ class Intake:
                 f"{shown(source)} is {kind}; give them as two datasets",
                 param="data",
             )
+
+
+def _listing(data: Path, heldout: Path | None) -> Listing:
+    listing = list_files(data)
+    if heldout is None:
+        return listing
+    held = [replace(file, split="heldout") for file in list_files(heldout).files]
+    return replace(listing, files=[*listing.files, *held])
 
 
 def inspect(data: Path, config: ImportConfig | None = None) -> Inspection:
