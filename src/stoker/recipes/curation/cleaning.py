@@ -69,6 +69,7 @@ class Cleaner:
     """Cleans chunks of one dataset. It remembers words between chunks: faster, with the same results."""
 
     def __init__(self, kind: Kind, config: CurateConfig) -> None:
+        self._kind = kind
         self._config = config
         vocabulary = Vocabulary()
         self._quality = Quality(config.quality, vocabulary)
@@ -87,7 +88,9 @@ class Cleaner:
                 heldout.append(fields["split"] == "heldout")
                 cleaned.lines.append(_line(fields, content))
         cleaned.exact = np.array([dedup.exact_key(content) for content in kept], np.uint64)
-        cleaned.prompts = np.array([dedup.prompt_key(content) for content in kept], np.uint64)
+        cleaned.prompts = cleaned.exact
+        if self._kind == "chat":
+            cleaned.prompts = np.array([dedup.prompt_key(content) for content in kept], np.uint64)
         cleaned.heldout = np.array(heldout, np.bool_)
         if self._config.near_duplicates:
             cleaned.bands = self._signer.bands(kept)

@@ -56,7 +56,8 @@ def prompt_key(content: Content) -> int:
 
 
 def _key(text: str) -> int:
-    return word_hash(" ".join(unicodedata.normalize("NFKC", text).casefold().split()))
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return word_hash(" ".join(folded.split()))
 
 
 class Signer:
@@ -80,7 +81,7 @@ class Signer:
         minima = np.array(matrix.to_rows(), np.uint64).reshape(len(contents), self._banding.bands, -1)
         bands: Bands = np.zeros(minima.shape[:2], np.uint64)
         for column in range(self._banding.bands):
-            bands[:, column] = windows(minima[:, column].ravel(), self._banding.rows)[:: self._banding.rows]
+            bands[:, column] = windows(minima[:, column].T, self._banding.rows)[0]
         bands ^= self._guards(contents)[:, None]
         bands[np.diff(ends) == 0] = _NO_BAND
         return bands

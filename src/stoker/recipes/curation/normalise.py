@@ -14,7 +14,8 @@ _NEWLINE = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _SPACE = re.compile(
     "[\u00a0\u1680\u2000-\u200a\u202f\u205f]"
 )  # of any width; U+3000 is meant in Chinese typesetting
-_TRAILING = re.compile(r"[ \t]+(?=\n|\Z)")
+_TRAILING = re.compile(r"[ \t]+\n")
+_ANY_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u2028\u2029]|[\u200b-\u2069\ufeff]")
 _GAP = re.compile(r"\n{3,}")
 
 # UTF-8 that was once read as Windows-1252: a lead byte and its continuation bytes, as that code page shows them.
@@ -42,10 +43,12 @@ def normalise(text: str) -> str:
 def _once(text: str) -> str:
     if not text.isascii():
         text = _SPACE.sub(" ", unicodedata.normalize("NFC", text))
-    text = _INVISIBLE.sub("", _NEWLINE.sub("\n", text))
-    if not text.isascii():
+    if _ANY_CONTROL.search(text):
+        text = _INVISIBLE.sub("", _NEWLINE.sub("\n", text))
         text = unicodedata.normalize("NFC", text)  # what was apart may now compose
-    return _GAP.sub("\n\n", _TRAILING.sub("", text)).strip()
+    if " \n" in text or "\t\n" in text:
+        text = _TRAILING.sub("\n", text)
+    return (_GAP.sub("\n\n", text) if "\n\n\n" in text else text).strip()
 
 
 def _mend(match: re.Match[str]) -> str:

@@ -127,15 +127,14 @@ def gopher(text: str, words: Words, language: str, rules: GopherRules) -> str:
 
 
 def _of_words(words: Words, rules: GopherRules) -> str:
-    symbols = int(words.symbols.sum())
-    real = len(words) - symbols
-    if real < rules.min_words:
+    real = words.real
+    if len(real) < rules.min_words:
         return "short_doc"
-    if real > rules.max_words:
+    if len(real) > rules.max_words:
         return "long_doc"
-    if int(words.han.sum()) * 2 > real:
+    if words.han * 2 > len(real):
         return ""
-    mean = int(words.lengths[~words.symbols].sum()) / max(real, 1)
+    mean = int(real.sum()) / max(len(real), 1)
     if mean < rules.min_mean_word_length:
         return "below_avg_threshold"
     return "above_avg_threshold" if mean > rules.max_mean_word_length else ""
@@ -159,7 +158,7 @@ def _of_lines(text: str, words: int, rules: GopherRules) -> str:
 
 
 def _of_speech(words: Words, language: str, rules: GopherRules) -> str:
-    if int(words.alphabetic.sum()) / len(words) < rules.min_alphabetic_words:
+    if words.alphabetic / len(words) < rules.min_alphabetic_words:
         return "below_alpha_threshold"
     known = _STOP_WORD_HASHES.get(language)
     if known and rules.min_stop_words and len(known.intersection(words.hashes.tolist())) < rules.min_stop_words:

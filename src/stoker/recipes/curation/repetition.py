@@ -1,22 +1,17 @@
 """Gopher's repetition rules (Rae et al. 2021, arXiv 2112.11446, table A1), in the reading of datatrove 0.10.
 
 datatrove counts with Python sets over joined strings. Here n-grams are 64-bit hashes, and bounds settle most texts
-without an exact count: a longer repeated n-gram lies within repeated 5-grams, so if those cover little, all do.
+without an exact count: no n-gram is more frequent than its parts, and none recurs where its parts do not.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stoker.recipes.curation.words import Words, windows
-
-_PARAGRAPHS = re.compile(r"\n{2,}")
-_LINES = re.compile(r"\n+")
+from stoker.recipes.curation.words import Hashes, Words
 
 
 @dataclass(frozen=True)
@@ -34,14 +29,14 @@ class RepetitionRules:
 
 
 def repetition(text: str, words: Words, rules: RepetitionRules) -> str:
-    """The name of the first rule that `text` breaks, or ""."""
+    """The name of the first rule that `text` (normalised) breaks, or ""."""
     return _of_lines(text, rules) or _of_n_grams(len(text), words, rules)
 
 
 def _of_lines(text: str, rules: RepetitionRules) -> str:
     for unit, parts, most, most_chars in (
-        ("para", _PARAGRAPHS.split(text.strip()), rules.duplicate_paragraphs, rules.duplicate_paragraph_chars),
-        ("line", _LINES.split(text), rules.duplicate_lines, rules.duplicate_line_chars),
+        ("para", text.split("\n\n"), rules.duplicate_paragraphs, rules.duplicate_paragraph_chars),
+        ("line", [line for line in text.split("\n") if line], rules.duplicate_lines, rules.duplicate_line_chars),
     ):
         unique = set(parts)
         if len(unique) == len(parts):
@@ -54,7 +49,7 @@ def _of_lines(text: str, rules: RepetitionRules) -> str:
 
 
 def _of_n_grams(chars: int, words: Words, rules: RepetitionRules) -> str:
-    ends = np.concatenate([[0], np.cumsum(words.lengths)])
+    ends = np.concatenate([[0], np.cumsum(words.lengths, dtype=np.int64)])
     most_often = len(words)
     for size, share in rules.top_n_gram_chars:
         if len(words) < size:
@@ -62,57 +57,70 @@ def _of_n_grams(chars: int, words: Words, rules: RepetitionRules) -> str:
         longest = int((ends[size:] - ends[:-size]).max()) + size - 1
         if most_often * longest <= share * chars:  # no n-gram is more frequent than the top shorter one
             continue
-        most_often, top_chars = _top(words, size, ends)
-        if top_chars > share * chars:
+        grams = words.grams(size)
+        most_often = _most_often(grams)
+        if most_often * longest > share * chars and _top(grams, size, ends) > share * chars:
             return f"top_{size}_gram"
     return _duplicated(chars, words, ends, rules)
 
 
-def _top(words: Words, size: int, ends: NDArray[Any]) -> tuple[int, int]:
-    """How often the most frequent n-gram occurs (the earliest, if several do), and its characters in all."""
-    _, first, counts = np.unique(windows(words.hashes, size), return_index=True, return_counts=True)
-    most = counts.max()
+def _top(grams: Hashes, size: int, ends: NDArray[np.int64]) -> int:
+    """Characters of the most frequent n-gram (the earliest, if several are) times how often it occurs."""
+    _, first, counts = np.unique(grams, return_index=True, return_counts=True)
+    most = int(counts.max())
     start = int(first[counts == most].min())
     length = int(ends[start + size] - ends[start]) + size - 1  # words are joined by a blank
-    return int(most), length * int(most)
+    return length * most
 
 
-def _duplicated(chars: int, words: Words, ends: NDArray[Any], rules: RepetitionRules) -> str:
+def _most_often(grams: Hashes) -> int:
+    """How often the most frequent of `grams` occurs."""
+    ordered = np.sort(grams)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return 1
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1], [True])))
+    return int((starts[1:] - starts[:-1]).max())
+
+
+def _duplicated(chars: int, words: Words, ends: NDArray[np.int64], rules: RepetitionRules) -> str:
     if not rules.duplicate_n_gram_chars:
         return ""
     shortest = min(size for size, _ in rules.duplicate_n_gram_chars)
     least = min(share for _, share in rules.duplicate_n_gram_chars)
-    if _covered(words, shortest) <= least * chars:
+    places = _recurring(words.grams(shortest))
+    if int((ends[places + shortest] - ends[places]).sum()) <= least * chars:
         return ""
     for size, share in rules.duplicate_n_gram_chars:
-        if _repeated_chars(windows(words.hashes, size).tolist(), size, ends) > share * chars:
+        if _repeated_chars(places, words.grams(size), size, ends) > share * chars:
             return f"duplicated_{size}_n_grams"
     return ""
 
 
-def _covered(words: Words, size: int) -> int:
-    """Characters of all words that are part of any n-gram which occurs twice: no count below can exceed it."""
-    grams = windows(words.hashes, size)
+def _recurring(grams: Hashes) -> NDArray[np.intp]:
+    """Places of those `grams` that occur more than once, in order."""
     ordered = np.sort(grams)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(twice):
-        return 0
-    starts = np.isin(grams, twice)
-    part = np.zeros(len(words), np.bool_)
-    for place in range(size):
-        part[place : place + len(starts)] |= starts
-    return int(words.lengths[part].sum())
+    if not (ordered[1:] == ordered[:-1]).any():  # most often; sorting alone is faster than finding places too
+        return np.zeros(0, np.intp)
+    order = np.argsort(grams)
+    equal = grams[order[1:]] == grams[order[:-1]]
+    return np.sort(order[np.concatenate((equal, [False])) | np.concatenate(([False], equal))])
 
 
-def _repeated_chars(grams: list[int], size: int, ends: NDArray[Any]) -> int:
-    """Characters in n-grams seen before, counted left to right without overlap."""
+def _repeated_chars(places: NDArray[np.intp], grams: Hashes, size: int, ends: NDArray[np.int64]) -> int:
+    """Characters in n-grams seen before, counted left to right without overlap.
+
+    Only `places` are looked at: a longer n-gram can recur only where a shorter one does.
+    """
+    places = places[places < len(grams)]
+    chars = (ends[places + size] - ends[places]).tolist()
     seen: set[int] = set()
-    total = place = 0
-    while place < len(grams):
-        if grams[place] in seen:
-            total += int(ends[place + size] - ends[place])
-            place += size
+    total = free = 0
+    for place, gram, length in zip(places.tolist(), grams[places].tolist(), chars, strict=True):
+        if place < free:
+            continue
+        if gram in seen:
+            total += length
+            free = place + size
         else:
-            seen.add(grams[place])
-            place += 1
+            seen.add(gram)
     return total

@@ -1,12 +1,12 @@
 """Survivors: cleaned records on disk and their keys, while it is not yet known which are duplicates.
 
-In memory are 33 bytes a record; lines and bands lie in scratch files (8 bytes a band).
+In memory are 25 bytes a record; lines and bands lie in scratch files (8 bytes a band).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +36,7 @@ class Survivors:
         self._lines, self._bands = (path.open("w+b") for path in self._paths)
         self._width = 0  # bands of a record
         self._parts: list[Cleaned] = []
-        self._starts: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
+        self._sizes: list[NDArray[np.int64]] = []  # of lines, bytes
 
     def __enter__(self) -> Survivors:
         return self
@@ -52,8 +52,7 @@ class Survivors:
         return sum(len(part.exact) for part in self._parts)
 
     def add(self, cleaned: Cleaned) -> None:
-        sizes = np.fromiter(map(len, cleaned.lines), np.int64, len(cleaned.lines))
-        self._starts.append(self._starts[-1][-1] + np.cumsum(sizes))
+        self._sizes.append(np.array([len(line) for line in cleaned.lines], np.int64))
         self._lines.writelines(cleaned.lines)
         self._bands.write(cleaned.bands.tobytes())
         self._width = self._width or cleaned.bands.shape[1]
@@ -69,6 +68,15 @@ class Survivors:
             bands=np.memmap(self._bands, np.uint64, "r", shape=shape) if empty.size else empty,
             heldout=np.concatenate([part.heldout for part in self._parts]),
         )
+
+    def sources(self, places: Iterable[int]) -> dict[int, str]:
+        """Where the records at `places` come from."""
+        starts = np.cumsum(np.concatenate([np.zeros(1, np.int64), *self._sizes]))
+        found: dict[int, str] = {}
+        for place in places:
+            self._lines.seek(starts[place])
+            found[place] = json.loads(self._lines.readline())["source"]
+        return found
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All records as ``{"id", "messages" or "text", "source"}``, in order."""

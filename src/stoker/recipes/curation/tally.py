@@ -52,5 +52,9 @@ class Tally:
 def shown(text: str, most: int = 120) -> str:
     """`text` fit for one line of a terminal: unprintable characters escaped, long ones cut."""
     cut = text[:most]
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    safe = (
+        cut
+        if cut.isprintable()
+        else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    )
     return safe + ("…" if len(text) > most else "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 from typing import Any
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 Numbers = NDArray[np.int32]
-Flags = NDArray[np.bool_]
+Traits = NDArray[np.uint8]
 
 _LIMIT = 300_000  # words remembered; about 100 MB
 _LONGEST = 40  # characters of a word worth remembering
@@ -45,18 +44,59 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _TO_SPACE = str.maketrans(dict.fromkeys(PUNCTUATION, " "))
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """The words of one text, in order."""
+_ALPHABETIC, _SYMBOL, _HAN = 1, 2, 4  # traits: has a letter; is nothing but punctuation; is one Han or kana
 
-    hashes: Hashes  # equal words have equal hashes
-    lengths: Numbers  # characters
-    alphabetic: Flags  # has at least one letter
-    symbols: Flags  # has nothing but punctuation
-    han: Flags  # is one Chinese or Japanese character
+
+class Words:
+    """The words of one text, in order. Equal words have equal hashes; lengths are in characters."""
+
+    def __init__(self, hashes: Hashes, lengths: Numbers, traits: Traits) -> None:
+        self.hashes = hashes
+        self.lengths = lengths
+        self._traits = traits
+        self._grams = [hashes[:0], hashes]  # by size
 
     def __len__(self) -> int:
         return len(self.hashes)
+
+    @property
+    def alphabetic(self) -> int:
+        """How many have a letter."""
+        return int(np.count_nonzero(self._traits & _ALPHABETIC))
+
+    @property
+    def han(self) -> int:
+        """How many are one Chinese or Japanese character."""
+        return int(np.count_nonzero(self._traits & _HAN))
+
+    @property
+    def real(self) -> Numbers:
+        """The lengths of those that are more than punctuation."""
+        real: Numbers = self.lengths[(self._traits & _SYMBOL) == 0]
+        return real
+
+    def grams(self, size: int) -> Hashes:
+        """A hash for each run of `size` words; empty when there are fewer."""
+        while len(self._grams) <= size:
+            self._grams.append(_longer(self._grams[-1], self.hashes[len(self._grams) - 1 :]))
+        return self._grams[size]
+
+
+def windows(hashes: Hashes, size: int) -> Hashes:
+    """A hash for each run of `size` in a row; empty when there are fewer."""
+    grams = hashes
+    for length in range(1, size):
+        grams = _longer(grams, hashes[length:])
+    return grams ^ (grams >> _HALF)
+
+
+def _longer(grams: Hashes, following: Hashes) -> Hashes:
+    """Polynomial hashes modulo 2**64 of n-grams and the word after each."""
+    return grams[: len(following)] * _BASE + following
+
+
+_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd; 2**64 over the golden ratio (Knuth, TAOCP 6.4)
+_HALF = np.uint64(32)
 
 
 class Vocabulary:
@@ -68,9 +108,7 @@ class Vocabulary:
     def words(self, text: str) -> Words:
         ids = self._ids(self._words, text)
         table = self._table
-        return Words(
-            table.hashes[ids], table.lengths[ids], table.alphabetic[ids], table.symbols[ids], table.han[ids]
-        )
+        return Words(table.hashes[ids], table.lengths[ids], table.traits[ids])
 
     def plain(self, text: str) -> Hashes:
         """Hashes of the words without case, punctuation and accents, numbers as 0 (datatrove's `simplify_text`)."""
@@ -113,9 +151,7 @@ class _Table:
         self._room = 1 << 12
         self.hashes: Hashes = np.zeros(self._room, np.uint64)
         self.lengths: Numbers = np.zeros(self._room, np.int32)
-        self.alphabetic: Flags = np.zeros(self._room, np.bool_)
-        self.symbols: Flags = np.zeros(self._room, np.bool_)
-        self.han: Flags = np.zeros(self._room, np.bool_)
+        self.traits: Traits = np.zeros(self._room, np.uint8)
 
     def __len__(self) -> int:
         return len(self._place)
@@ -129,16 +165,21 @@ class _Table:
             self._grow()
         self.hashes[place] = word_hash(word)
         self.lengths[place] = len(word)
-        self.alphabetic[place] = any(map(str.isalpha, word))
-        self.symbols[place] = all(c in PUNCTUATION for c in word)
-        self.han[place] = len(word) == 1 and "\u3040" <= word <= "\ufaff"
+        self.traits[place] = _traits(word)
         return place
 
     def _grow(self) -> None:
         self._room *= 2
-        for name in ("hashes", "lengths", "alphabetic", "symbols", "han"):
+        for name in ("hashes", "lengths", "traits"):
             column: NDArray[Any] = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros_like(column)]))
+
+
+def _traits(word: str) -> int:
+    if all(c in PUNCTUATION for c in word):
+        return _SYMBOL
+    han = _HAN if len(word) == 1 and "\u3040" <= word <= "\ufaff" else 0
+    return han | (_ALPHABETIC if any(map(str.isalpha, word)) else 0)
 
 
 def word_hash(word: str) -> int:
@@ -157,20 +198,3 @@ def plain_of(chunk: str) -> list[str]:
         simple = "".join(c for c in simple if unicodedata.category(c) != "Mn")
         simple = re.sub(f"([{_HAN_OR_KANA}])", r" \1 ", simple)
     return simple.split()
-
-
-def windows(hashes: Hashes, size: int) -> Hashes:
-    """A hash for each run of `size` words in a row; empty when there are fewer."""
-    count = len(hashes) - size + 1
-    if count <= 0:
-        return hashes[:0]
-    total = hashes[:count] * _ODD[0]
-    for place in range(1, size):
-        total += hashes[place : place + count] * _ODD[place]
-    mixed: Hashes = total ^ (total >> np.uint64(32))
-    return mixed
-
-
-_ODD: Hashes = np.random.default_rng(20231109).integers(0, 1 << 63, 64, dtype=np.uint64) * np.uint64(2) + np.uint64(
-    1
-)
