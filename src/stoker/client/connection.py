@@ -46,7 +46,7 @@ class Connection:
     def close(self) -> None:
         self._http.close()
 
-    def get(self, kind: type[T], path: str, **query: Any) -> T:
+    def get(self, kind: type[T], path: str, /, **query: Any) -> T:
         return self._read(kind, self.send("GET", path, query=query))
 
     def post(self, kind: type[T], path: str, body: Any = None, *, idempotency: str = "") -> T:
