@@ -30,6 +30,7 @@ from stoker.store.endpoints import EndpointStore
 from stoker.store.files import FileStore
 from stoker.store.home import HomeLock
 from stoker.store.jobs import JobStore
+from stoker.store.lease import Lease
 from stoker.store.promotions import PromotionJournal
 from stoker.store.registry import Registry
 from stoker.store.shipments import ShipmentStore
@@ -69,7 +70,8 @@ class App:
         self.engines = (LocalEngine(home.jobs, lambda: node),)
         self.changes = Changes()
         job_store = JobStore(self.database)
-        self.dispatcher = Dispatcher(job_store, self.engines, self.changes, self.clock)
+        self.lease = Lease(self.database)
+        self.dispatcher = Dispatcher(job_store, self.engines, self.lease, self.changes, self.clock)
         self.jobs = JobDesk(job_store, self.engines, self.dispatcher, self.changes, self.clock)
         self.accounts = AccountDesk(AccountStore(self.database), self.clock)
         self.files = FileDesk(
@@ -131,5 +133,6 @@ class App:
         self.dispatcher.stop()
         for engine in self.engines:
             engine.close()
+        self.lease.release()
         self.database.close()
         self.lock.release()

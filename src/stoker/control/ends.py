@@ -38,7 +38,6 @@ def _again(job: Job, seen: Observation, now: float, *, failures: int) -> Move:
         "failures": failures,
         "not_before": now + wait if wait else None,
         "placements": (),
-        "engine": "",
         "started_at": None,
         "exit_code": seen.exit_code,
     }

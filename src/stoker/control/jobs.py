@@ -26,6 +26,7 @@ from stoker.why import explain
 _STREAMS = ("stdout", "stderr")
 _PAGE = 1000  # longest list in one answer
 _TAIL_BYTES = 4096
+_NAMED = 20  # jobs looked at to explain a wait
 _TELEMETRY_BYTES = 64 << 20
 
 
@@ -155,13 +156,15 @@ class JobDesk:
     def why(self, job_id: int, who: Account) -> Finding:
         """Why the job waits, or how it ended."""
         job = self.get(job_id, who)
-        tail = b""
-        if job.state.final and job.attempt:
-            tail = self._tail(job)
-        ahead = self._ahead(job) if job.state is JobState.PENDING else []
-        holders = self._store.find(Filter(states=_HOLDING), limit=_PAGE) if ahead or not job.state.final else []
-        told = self._telemetry(job) if job.attempt else Telemetry()
-        return explain(job, ahead=ahead, holders=holders, tail=tail, error=told.error, now=self._clock.now())
+        waits = job.state is JobState.PENDING
+        return explain(
+            job,
+            ahead=self._store.ahead(job, limit=_NAMED) if waits else [],
+            holders=self._store.find(Filter(states=_HOLDING), limit=_NAMED) if waits else [],
+            tail=self._tail(job) if job.state.final and job.attempt else b"",
+            error=self._telemetry(job).error,
+            now=self._clock.now(),
+        )
 
     def wait_change(self, since: int, timeout: float) -> int:
         """The counter raised at every move of anything, once it differs from `since` or after `timeout` s."""
@@ -196,18 +199,8 @@ class JobDesk:
         return jobs
 
     def _engine_of(self, job: Job) -> Engine | None:
-        """The engine of the job's last attempt; a requeued job has none now, its logs are where they were."""
-        if job.engine:
-            return self._engines.get(job.engine)
-        return next(iter(self._engines.values())) if len(self._engines) == 1 else None
-
-    def _ahead(self, job: Job) -> list[Job]:
-        pending = self._store.find(Filter(states=(JobState.PENDING,)), limit=_PAGE)
-        rank = (-job.spec.priority, job.id)
-        return sorted(
-            (other for other in pending if (-other.spec.priority, other.id) < rank),
-            key=lambda other: (-other.spec.priority, other.id),
-        )
+        """The engine of the job's last attempt."""
+        return self._engines.get(job.engine)
 
     def _tail(self, job: Job) -> bytes:
         engine = self._engine_of(job)
@@ -227,6 +220,8 @@ class JobDesk:
             raise BadInput(f"depends on job {', '.join(missing)}, which does not exist", param="depends")
 
     def _check_fit(self, specs: Sequence[JobSpec]) -> None:
+        if not self._dispatcher.knows_all_nodes:
+            return
         nodes = self._dispatcher.nodes()
         judged: set[tuple[object, int, str]] = set()
         for spec in specs:

@@ -14,43 +14,46 @@ from stoker.clock import Clock
 from stoker.cluster import Node
 from stoker.control.changes import Changes
 from stoker.control.ends import after_end
+from stoker.control.fleet import Fleet
 from stoker.control.ledger import Ledger
-from stoker.engine import CanForget, CanNotify, Engine, Key, Observation, Order
-from stoker.errors import Away, StokerError
+from stoker.engine import Engine, Key, Observation
+from stoker.errors import StokerError
 from stoker.job import Job, JobState
 from stoker.schedule import Plan, Snapshot, Start, Wait, decide
 from stoker.store.jobs import JobStore, Move
+from stoker.store.lease import Lease
 
 _log = logging.getLogger(__name__)
 _ASK_SECONDS = 2.0  # how often engines are asked that cannot tell by themselves
 _TROUBLE_SECONDS = 2.0  # pause after an engine or the store was away
+_LEASE_SECONDS = 5.0  # how often one that does not lead tries to
 
 
 class Dispatcher:
     """`waits` says why each pending job waits, as of the last pass."""
 
-    def __init__(self, store: JobStore, engines: Sequence[Engine], changes: Changes, clock: Clock) -> None:
+    def __init__(
+        self, store: JobStore, engines: Sequence[Engine], lease: Lease, changes: Changes, clock: Clock
+    ) -> None:
         self._store = store
-        self._engines = {engine.name: engine for engine in engines}
+        self._fleet = Fleet(engines)
+        self._lease = lease
         self._changes = changes
         self._clock = clock
         self._ledger = Ledger(store)
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
-        self._nodes: dict[str, tuple[Node, ...]] = {}
-        self._told_to_end: set[Key] = set()
         self.waits: Mapping[int, Wait] = {}
-        self.away: dict[str, str] = {}  # engine -> why it does not answer
-        for engine in engines:
-            if isinstance(engine, CanNotify):
-                engine.notify(self.wake)
+        self._fleet.notify(self.wake)
+        self._fleet.look(())  # so that what can never run is refused from the first submission on
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
+        """Returns when the pass under way has ended."""
         self._stopping = True
         self.wake()
         if self._thread:
@@ -60,26 +63,27 @@ class Dispatcher:
         self._wake.set()
 
     def nodes(self) -> tuple[Node, ...]:
-        """What all engines offer; for one that is away, what it offered last, not schedulable."""
-        found: list[Node] = []
-        for name, engine in self._engines.items():
-            try:
-                self._nodes[name] = engine.inventory()
-            except Away as error:
-                self.away[name] = str(error)
-            found += self._nodes.get(name, ())
-        return tuple(found)
+        """What all engines offer, as seen in the last pass."""
+        return self._fleet.nodes()
+
+    @property
+    def knows_all_nodes(self) -> bool:
+        """Whether every engine has told what it offers; before that nothing is called impossible."""
+        return self._fleet.complete
 
     def tick(self) -> float | None:
         """One pass; returns after how many seconds the next is due even if nothing happens."""
+        if not self._lease.held():
+            return _LEASE_SECONDS
         self._ledger.refresh()
-        seen = self._observe()
-        self._apply_observations(seen)
-        self._hand_over(seen)
-        self._end_stopping(seen)
+        self._fleet.look({job.engine for job in self._ledger.active()})
+        self._note_begun()
+        self._note_ended()
+        self._hand_over_again()
+        self._end_stopping()
         plan = decide(self._snapshot())
         self.waits = plan.waits
-        self._apply_plan(plan)
+        self._apply(plan)
         return self._next_due(plan)
 
     def _run(self) -> None:
@@ -98,118 +102,74 @@ class Dispatcher:
                 _log.exception("a scheduling pass failed")
                 due = _TROUBLE_SECONDS
 
-    def _observe(self) -> dict[str, Mapping[Key, Observation]]:
-        """What each engine that answers says of its orders."""
-        busy = {job.engine for job in self._ledger.active()}
-        seen: dict[str, Mapping[Key, Observation]] = {}
-        for name in busy & self._engines.keys():
-            try:
-                seen[name] = self._engines[name].states()
-                self.away.pop(name, None)
-            except Away as error:
-                self.away[name] = str(error)
-        return seen
+    def _note_begun(self) -> None:
+        self._move(
+            [
+                Move(job, JobState.RUNNING, fields={"started_at": said.started_at})
+                for job, said in self._said()
+                if job.state is JobState.STARTING and said.started_at
+            ]
+        )
 
-    def _apply_observations(self, seen: Mapping[str, Mapping[Key, Observation]]) -> None:
-        begun: list[Move] = []
-        for job, said in self._said(seen):
-            if said.state is not JobState.STARTING and said.started_at and job.state is JobState.STARTING:
-                begun.append(Move(job, JobState.RUNNING, fields={"started_at": said.started_at}))
-        self._move(begun)
-        ended = [after_end(job, said, self._clock.now()) for job, said in self._said(seen) if said.state.final]
-        self._move(ended)
-        self._forget(seen)
+    def _note_ended(self) -> None:
+        now = self._clock.now()
+        self._move([after_end(job, said, now) for job, said in self._said() if said.state.final])
+        self._fleet.forget_ended(self._active)
 
-    def _said(self, seen: Mapping[str, Mapping[Key, Observation]]) -> list[tuple[Job, Observation]]:
-        """Each active job with what its engine says of it now."""
-        found = []
-        for job in self._ledger.active():
-            said = seen.get(job.engine, {}).get(_key(job))
-            if said is not None:
-                found.append((job, said))
-        return found
-
-    def _forget(self, seen: Mapping[str, Mapping[Key, Observation]]) -> None:
-        """Let engines drop the orders that have ended and whose end is stored."""
-        for name, states in seen.items():
-            engine = self._engines[name]
-            over = [key for key, said in states.items() if said.state.final and not self._active(key)]
-            self._told_to_end.difference_update(over)
-            if over and isinstance(engine, CanForget):
-                engine.forget(over)
+    def _said(self) -> list[tuple[Job, Observation]]:
+        """Each active job with what its engine says of it."""
+        return [(job, said) for job in self._ledger.active() if (said := self._fleet.said(job)) is not None]
 
     def _active(self, key: Key) -> bool:
         job = self._ledger.get(key.job)
         return job is not None and job.state is not JobState.PENDING and job.attempt == key.attempt
 
-    def _hand_over(self, seen: Mapping[str, Mapping[Key, Observation]]) -> None:
-        """Give engines the decided orders that they do not know, as after a restart; bury lost ones."""
-        orders: dict[str, list[Job]] = {}
-        lost: list[Move] = []
-        for job in self._ledger.active():
-            if job.engine not in seen or _key(job) in seen[job.engine]:
-                continue
-            if job.state is JobState.STARTING:
-                orders.setdefault(job.engine, []).append(job)
-            else:
-                end = Observation(
-                    JobState.NODE_FAIL, reason="NodeFail", message=f"{job.engine} does not know it any more"
-                )
-                lost.append(after_end(job, end, self._clock.now()))
-        self._move(lost)
-        for name, jobs in orders.items():
-            self._submit(name, jobs)
-
-    def _submit(self, name: str, jobs: Sequence[Job]) -> None:
-        try:
-            refused = self._engines[name].submit([_order(job) for job in jobs])
-        except Away as error:
-            self.away[name] = str(error)
-            _log.warning("%s: %s", name, error)
-            return
+    def _hand_over_again(self) -> None:
+        """What never reached its engine, as after a kill, is handed over; what it has lost has ended."""
+        unknown = self._fleet.unknown(self._ledger.active())
+        starting = [job for job in unknown if job.state is JobState.STARTING]
+        lost = [job for job in unknown if job.state is not JobState.STARTING]
         now = self._clock.now()
-        self._move(
-            [
-                Move(job, JobState.FAILED, "Refused", refused[_key(job)], {"ended_at": now})
-                for job in jobs
-                if _key(job) in refused
-            ]
-        )
+        self._move([after_end(job, _lost(job), now) for job in lost])
+        self._submit(starting)
 
-    def _end_stopping(self, seen: Mapping[str, Mapping[Key, Observation]]) -> None:
-        """Tell engines of cancellations, once each."""
-        for job in self._ledger.active():
-            key = _key(job)
-            if job.state is JobState.STOPPING and key in seen.get(job.engine, {}) and key not in self._told_to_end:
-                self._engines[job.engine].cancel([key], grace=job.spec.grace)
-                self._told_to_end.add(key)
+    def _end_stopping(self) -> None:
+        for job, said in self._said():
+            if job.state is JobState.STOPPING and not said.state.final:
+                self._fleet.end(job)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(
             now=self._clock.now(),
-            nodes=self.nodes(),
+            nodes=self._fleet.nodes(),
             pending=self._ledger.pending(),
             active=self._ledger.active(),
             depended=self._ledger.depended(),
-            away=dict(self.away),
+            away=self._fleet.away,
         )
 
-    def _apply_plan(self, plan: Plan) -> None:
+    def _apply(self, plan: Plan) -> None:
         now = self._clock.now()
-        pending = {job.id: job for job in self._ledger.pending()}
-        self._move(
+        fails = [(self._ledger.get(job_id), why) for job_id, why in plan.fails.items()]
+        failed = self._move(
             [
-                Move(pending[job_id], JobState.FAILED, why.reason, why.message, {"ended_at": now})
-                for job_id, why in plan.fails.items()
+                Move(job, JobState.FAILED, why.reason, why.message, {"ended_at": now})
+                for job, why in fails
+                if job is not None
             ]
         )
-        started = self._move([_starting(start) for start in plan.starts])
-        for name in {job.engine for job in started}:
-            self._submit(name, [job for job in started if job.engine == name])
-        if plan.fails:
+        self._submit(self._move([_starting(start) for start in plan.starts]))
+        if failed:
             self.wake()  # others may have waited for these
 
+    def _submit(self, jobs: Sequence[Job]) -> None:
+        now = self._clock.now()
+        for name in sorted({job.engine for job in jobs}):
+            refused = self._fleet.submit(name, [job for job in jobs if job.engine == name])
+            self._move([Move(job, JobState.FAILED, "Refused", why, {"ended_at": now}) for job, why in refused])
+
     def _move(self, moves: Sequence[Move]) -> list[Job]:
+        """Those moves that were not overtaken; the ledger learns of the others with the next refresh."""
         moved = self._store.move(moves, at=self._clock.now())
         for job in moved:
             self._ledger.note(job)
@@ -221,27 +181,15 @@ class Dispatcher:
         dues: list[float] = []
         if plan.wake_at is not None:
             dues.append(max(0.0, plan.wake_at - self._clock.now()))
-        if self.away:
+        if self._fleet.away:
             dues.append(_TROUBLE_SECONDS)
-        silent = {name for name, engine in self._engines.items() if not isinstance(engine, CanNotify)}
-        if any(job.engine in silent for job in self._ledger.active()):
+        if any(job.engine in self._fleet.silent for job in self._ledger.active()):
             dues.append(_ASK_SECONDS)
         return min(dues, default=None)
 
 
-def _key(job: Job) -> Key:
-    return Key(job.id, job.attempt)
-
-
-def _order(job: Job) -> Order:
-    return Order(
-        key=_key(job),
-        spec=job.spec,
-        placements=job.placements,
-        array_id=job.array_id,
-        array_index=job.array_index,
-        owner=job.owner,
-    )
+def _lost(job: Job) -> Observation:
+    return Observation(JobState.NODE_FAIL, reason="NodeFail", message=f"{job.engine} does not know it any more")
 
 
 def _starting(start: Start) -> Move:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import graphlib
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from stoker.errors import BadInput, TooLarge
 from stoker.job import Dependency, JobSpec
@@ -23,6 +24,7 @@ def drafts_of(specs: Sequence[JobSpec]) -> list[Draft]:
     for spec in specs:
         _check_script(spec)
         _check_array(spec)
+        _check_folder(spec)
     _check_siblings(specs)
     heads = _heads(specs)
     return [draft for spec, head in zip(specs, heads, strict=True) for draft in _expand(spec, head, heads)]
@@ -59,6 +61,11 @@ def _check_script(spec: JobSpec) -> None:
         raise BadInput(
             f'the script of "{spec.name}" has Windows line ends (CRLF); convert it with dos2unix', param="script"
         )
+
+
+def _check_folder(spec: JobSpec) -> None:
+    if spec.workdir and not PurePath(spec.workdir).is_absolute():
+        raise BadInput(f'working folder "{spec.workdir}" was given; give an absolute path', param="workdir")
 
 
 def _check_array(spec: JobSpec) -> None:

@@ -73,6 +73,16 @@ class Database:
             connection.execute(facts.delete().where(facts.c.name == "written_by"))
             connection.execute(facts.insert().values(name="written_by", value=__version__))
 
+    @property
+    def single_process(self) -> bool:
+        """Whether the lock of the home already keeps other processes away."""
+        return self._engine.dialect.name == "sqlite"
+
+    def keep(self) -> Connection:
+        """A connection for the caller to hold and close. Raises Away."""
+        with self._plainly():
+            return self._engine.connect()
+
     def close(self) -> None:
         self._engine.dispose()
 

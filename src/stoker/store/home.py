@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -33,8 +34,9 @@ class HomeLock:
     def tell(self, *, address: str) -> None:
         """Write who holds the home, for the message that the next one gets. `address`: a URL, or empty."""
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "address": address}
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps(holder).encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk; the lock itself needs no room
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps(holder).encode(), 0)
 
     def release(self) -> None:
         os.close(self._descriptor)

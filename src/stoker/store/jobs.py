@@ -126,6 +126,15 @@ class JobStore:
         with self._database.read() as connection:
             return {JobState(state): count for state, count in connection.execute(statement)}
 
+    def ahead(self, job: Job, *, limit: int) -> list[Job]:
+        """The pending jobs that are considered before `job`, first ones first."""
+        higher = jobs.c.priority > job.spec.priority
+        earlier = (jobs.c.priority == job.spec.priority) & (jobs.c.id < job.id)
+        waiting = select(jobs).where(jobs.c.state == JobState.PENDING.value, higher | earlier)
+        with self._database.read() as connection:
+            rows = connection.execute(waiting.order_by(jobs.c.priority.desc(), jobs.c.id).limit(limit))
+            return [_job(row) for row in rows]
+
     def live(self) -> tuple[list[Job], int]:
         """All jobs that have not ended, and the number of the last event they reflect."""
         with self._database.read() as connection:
@@ -262,6 +271,7 @@ def _row(job: Job) -> dict[str, Any]:
         **{name: getattr(job, name) for name in _PLAIN},
         "name": job.spec.name,
         "kind": job.spec.kind.value,
+        "priority": job.spec.priority,
         "state": job.state.value,
         "spec": json.dumps(dump(job.spec), ensure_ascii=False),
         "placements": json.dumps([[place.node, list(place.devices)] for place in job.placements]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import itertools
@@ -13,13 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stoker.cluster import Node
 from stoker.engine import Key, Observation, Order
 from stoker.engines.local.attempt import Attempt
 from stoker.engines.local.environment import environment, fill
+from stoker.engines.local.limits import Limits
 from stoker.engines.local.processes import Identity, boot_id, kill_marked
 from stoker.engines.local.watch import Watch
 from stoker.errors import Away, NoSpace
@@ -52,6 +54,7 @@ class LocalEngine:
     def __init__(self, folder: Path, node: Callable[[], Node]) -> None:
         self._folder = folder
         self._node = node
+        self._limits = Limits()
         self._live = folder / ".live"
         self._live.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
@@ -79,7 +82,10 @@ class LocalEngine:
                 known = self._known.get(key)
             if known is None or known.seen.state.final:
                 continue
-            known.attempt.ask_to_end(grace)
+            with contextlib.suppress(
+                OSError
+            ):  # on a full disk the signal alone ends it, with the grace of its order
+                known.attempt.ask_to_end(grace)
             if supervisor := known.attempt.supervisor():  # one that has not begun yet sees the file
                 supervisor.send(signal.SIGUSR1)
 
@@ -92,7 +98,8 @@ class LocalEngine:
         return found[: found.rfind(b"\n") + 1]
 
     def inventory(self) -> tuple[Node, ...]:
-        return (self._node(),)
+        node = self._node()
+        return (replace(node, labels={**node.labels, **self._limits.labels}),)
 
     def forget(self, keys: Sequence[Key]) -> None:
         """Logs and probe stay; only the order is no longer told by `states`."""
@@ -148,6 +155,7 @@ class LocalEngine:
         """The content of order.json."""
         spec, node = order.spec, self._node()
         workdir = spec.workdir or str(attempt.folder)
+        cgroups = self._limits.make(_label(order.key), spec.resources)
         argv = [str(attempt.folder / "script"), *spec.arguments] if spec.script else list(spec.command)
         stdout, stderr = (
             str(Path(workdir) / fill(pattern, order, node)) if pattern else ""
@@ -162,7 +170,8 @@ class LocalEngine:
             "attempt": order.key.attempt,
             "time_limit": spec.time_limit,
             "grace": spec.grace,
-            "memory": spec.resources.memory,
+            "memory": 0 if cgroups else spec.resources.memory,  # what the supervisor itself has to watch
+            "cgroups": cgroups,
         }
 
     def _spawn(self, known: _Known) -> None:

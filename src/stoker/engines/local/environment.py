@@ -25,8 +25,10 @@ def environment(order: Order, attempt: Attempt, node: Node, workdir: str) -> dic
     base |= {name: value for name, value in os.environ.items() if name.startswith("LC_")}
     base.setdefault("PATH", os.defpath)
     ours = {**_stoker(order, attempt, node), **_slurm(order, node, workdir), **_devices(order, node)}
-    threads = {"OMP_NUM_THREADS": str(max(1, order.spec.resources.cpus))}
-    return {**base, **threads, **order.spec.envs, **ours, **order.envs}
+    usual = {"PYTHONUNBUFFERED": "1"}  # people follow the log while it is written
+    if order.spec.resources.cpus:
+        usual["OMP_NUM_THREADS"] = str(order.spec.resources.cpus)
+    return {**base, **usual, **order.spec.envs, **ours, **order.envs}
 
 
 def _stoker(order: Order, attempt: Attempt, node: Node) -> dict[str, str]:
@@ -37,7 +39,6 @@ def _stoker(order: Order, attempt: Attempt, node: Node) -> dict[str, str]:
         "STOKER_NODE": node.name,
         "STOKER_CPUS": str(order.spec.resources.cpus),
         "STOKER_DEVICE_MILLI": str(order.spec.resources.milli if order.spec.resources.accelerators else 0),
-        "PYTHONUNBUFFERED": "1",  # people follow the log while it is written
     }
 
 

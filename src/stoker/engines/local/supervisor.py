@@ -26,6 +26,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself would cost a third of the start
+    from collections.abc import Callable
     from typing import Any
 
     Order = dict[str, Any]  # order.json, written by engine.py
@@ -56,7 +57,8 @@ def _claim() -> bool:
         return False
     if os.fstat(claim).st_size:
         return False
-    os.write(claim, json.dumps(identity(os.getpid())).encode())
+    name = json.dumps(identity(os.getpid())).encode()
+    wait_for_room(lambda: os.pwrite(claim, name, 0))
     return True
 
 
@@ -66,6 +68,14 @@ def identity(pid: int) -> dict[str, object]:
         started = int(file.read().rpartition(b")")[2].split()[19])
     with open("/proc/sys/kernel/random/boot_id") as file:
         return {"pid": pid, "started": started, "boot": file.read().strip()}
+
+
+class CannotStart(Exception):
+    """``cannot start foo: No such file or directory``"""
+
+    def __init__(self, what: str, number: int) -> None:
+        super().__init__(f"cannot {what}: {os.strerror(number)}")
+        self.exit_code = 127 if number == errno.ENOENT else 126
 
 
 class _Supervision:
@@ -86,17 +96,20 @@ class _Supervision:
             return self.end(None, "cancelled before it started")
         try:
             pid = self.start()
-        except OSError as error:
-            return self.end(127 if error.errno == errno.ENOENT else 126, _cannot_start(error, self.order))
+        except CannotStart as trouble:
+            return self.end(trouble.exit_code, str(trouble))
         limit = self.order["time_limit"]
         self.deadline = time.monotonic() + limit if limit else 0.0
         self.watch(pid)
         kill_all()
         code = os.waitstatus_to_exitcode(self.status or 0)
+        if not self.why and code == -signal.SIGKILL and out_of_memory(self.order["cgroups"]):
+            self.why = "memory"
+        remove_groups(self.order["cgroups"])
         return self.end(code if code >= 0 else 128 - code, _signalled(code))
 
     def start(self) -> int:
-        """Fork the job. Raises OSError when its output, folder or program cannot be opened."""
+        """Fork the job. Raises CannotStart when its output, folder or program cannot be opened."""
         order = self.order
         output = _open_output(order["stdout"], order["attempt"])
         errors = _open_output(order["stderr"], order["attempt"]) if order["stderr"] else output
@@ -110,8 +123,8 @@ class _Supervision:
         os.close(told)
         if trouble:
             os.waitpid(pid, 0)
-            number, _, name = trouble.decode().partition(" ")
-            raise OSError(int(number), os.strerror(int(number)), name)
+            number, _, what = trouble.decode(errors="replace").partition(" ")
+            raise CannotStart(what, int(number))
         write_whole("running.json", {**identity(pid), "started_at": self.started_at})
         with contextlib.suppress(OSError):
             os.write(self.pipe, b"r")
@@ -199,7 +212,7 @@ def _verdict(why: str, code: int | None, message: str, order: Order) -> tuple[st
     if why == "timeout":
         return "timeout", "TimeLimit", f"reached its time limit of {order['time_limit']:g} s"
     if why == "memory":
-        return "out_of_memory", "OutOfMemory", f"used more than its {order['memory'] >> 20} MiB of memory"
+        return "out_of_memory", "OutOfMemory", "used more memory than it asked for"
     if why == "shutdown":
         return "node_fail", "NodeShutdown", "ended because the machine was shut down"
     if code == 0:
@@ -209,21 +222,25 @@ def _verdict(why: str, code: int | None, message: str, order: Order) -> tuple[st
 
 def _become(order: Order, output: int, errors: int, tell: int) -> None:
     """In the child: turn into the job. Never returns; trouble is told through the pipe `tell`."""
-    named = order["workdir"]
+    what = "enter its limits"
     try:
         os.setsid()
+        for group in order["cgroups"]:
+            with open(f"{group}/cgroup.procs", "w") as file:
+                file.write("0")
+        what = f"enter {order['workdir']}"
         os.chdir(order["workdir"])
         os.umask(0o022)
         nothing = os.open("/dev/null", os.O_RDONLY)
         for source, target in ((nothing, 0), (output, 1), (errors, 2)):
             os.dup2(source, target)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKE)
-        for number in (signal.SIGPIPE, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        named = order["argv"][0]
-        os.execvpe(named, order["argv"], order["envs"])
+        for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)  # Python ignores these, and what is ignored is inherited
+        what = f"start {order['argv'][0]}"
+        os.execvpe(order["argv"][0], order["argv"], order["envs"])
     except OSError as error:
-        os.write(tell, f"{error.errno} {named}".encode())
+        os.write(tell, f"{error.errno} {what}".encode())
     finally:
         os._exit(127)
 
@@ -231,12 +248,10 @@ def _become(order: Order, output: int, errors: int, tell: int) -> None:
 def _open_output(path: str, attempt: int) -> int:
     """A first attempt starts the file anew, a later one goes on writing where the others stopped."""
     fresh = os.O_TRUNC if attempt <= 1 else 0
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | fresh, 0o644)
-
-
-def _cannot_start(error: OSError, order: Order) -> str:
-    what = "write" if error.filename in (order["stdout"], order["stderr"]) else "start"
-    return f"cannot {what} {error.filename}: {error.strerror}"
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | fresh, 0o644)
+    except OSError as error:
+        raise CannotStart(f"write {path}", error.errno or 0) from None
 
 
 def _signalled(code: int) -> str:
@@ -250,28 +265,58 @@ def _signalled(code: int) -> str:
 
 def descendants() -> list[int]:
     """Every living process below this one, however it detached: we are their subreaper."""
-    parents: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-                if fields[0] not in (b"Z", b"X"):
-                    parents.setdefault(int(fields[1]), []).append(int(name))
-    found, below = [], [os.getpid()]
+    found: list[int] = []
+    below = _children(os.getpid())
     while below:
-        children = parents.get(below.pop(), [])
-        found += children
-        below += children
+        pid = below.pop()
+        if _lives(pid):
+            found.append(pid)
+            below += _children(pid)
     return found
+
+
+def _children(pid: int) -> list[int]:
+    """Children of all threads of `pid`; a process that has just ended has none: they have come to us."""
+    children: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children") as file:
+                children += map(int, file.read().split())
+    return children
+
+
+def _lives(pid: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    return False
 
 
 def kill_all() -> None:
     """SIGKILL to everything below us, again and again until nothing is left: forks may race with us."""
+    pause = 0.002
     while pids := descendants():
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(pause * 2, 1.0)  # one that hangs in the kernel ends when the kernel lets it
+
+
+def out_of_memory(groups: list[str]) -> bool:
+    """Whether the kernel killed something in one of these control groups for want of memory."""
+    for group in groups:
+        for name in ("memory.events", "memory.oom_control"):  # v2, v1
+            with contextlib.suppress(OSError), open(f"{group}/{name}") as file:
+                counts = dict(line.split() for line in file)
+                if int(counts.get("oom_kill", 0)):
+                    return True
+    return False
+
+
+def remove_groups(groups: list[str]) -> None:
+    for group in groups:
+        with contextlib.suppress(OSError):
+            os.rmdir(group)
 
 
 def memory_in_use() -> int:
@@ -288,14 +333,21 @@ def _proportional(pid: int) -> int:
 
 
 def write_whole(name: str, value: object) -> None:
-    """Write JSON so that a reader sees all of it or nothing; waits for room on a full disk."""
+    """Write JSON so that a reader sees all of it or nothing."""
+    wait_for_room(lambda: _write_once(name, json.dumps(value)))
+
+
+def wait_for_room(write: Callable[[], object]) -> None:
+    """Do `write`, again and again while the disk is full: what it says must not get lost."""
     while True:
         try:
-            return _write_once(name, json.dumps(value))
+            write()
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-        time.sleep(1.0)
+            time.sleep(1.0)
+        else:
+            return
 
 
 def _write_once(name: str, text: str) -> None:

@@ -1,0 +1,115 @@
+"""Fleet: all engines together. One that is away keeps nobody from the others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from stoker.cluster import Node
+from stoker.engine import CanForget, CanNotify, Engine, Key, Observation, Order
+from stoker.errors import Away
+from stoker.job import Job
+
+_log = logging.getLogger(__name__)
+
+
+class Fleet:
+    """`look` asks each engine once; the rest answers from what was seen then. Used by the dispatcher's thread, but
+    for `nodes` and `away`, which anybody may read."""
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        self._engines = {engine.name: engine for engine in engines}
+        self._nodes: dict[str, tuple[Node, ...]] = {}
+        self._seen: dict[str, Mapping[Key, Observation]] = {}
+        self._told_to_end: set[Key] = set()
+        self.away: Mapping[str, str] = {}  # engine -> why it does not answer
+
+    def notify(self, wake: Callable[[], None]) -> None:
+        for engine in self._engines.values():
+            if isinstance(engine, CanNotify):
+                engine.notify(wake)
+
+    @property
+    def silent(self) -> set[str]:
+        """Engines that do not tell news by themselves and must be asked."""
+        return {name for name, engine in self._engines.items() if not isinstance(engine, CanNotify)}
+
+    def look(self, busy: Collection[str]) -> None:
+        """Ask every engine what it offers, and those of `busy` what became of their orders."""
+        away: dict[str, str] = {}
+        self._seen = {}
+        for name, engine in self._engines.items():
+            try:
+                self._nodes[name] = engine.inventory()
+                if name in busy:
+                    self._seen[name] = engine.states()
+            except Away as error:
+                away[name] = str(error)
+                if name not in self.away:
+                    _log.warning("%s: %s", name, error)
+        self.away = away
+
+    def nodes(self) -> tuple[Node, ...]:
+        """What all engines offer, as seen last; those that never answered offer nothing."""
+        return tuple(node for name in self._engines for node in self._nodes.get(name, ()))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every engine has told its nodes at least once."""
+        return self._nodes.keys() == self._engines.keys()
+
+    def answers(self, engine: str) -> bool:
+        return engine in self._seen
+
+    def said(self, job: Job) -> Observation | None:
+        """What its engine says of the job's current attempt; None when it does not know it or did not answer."""
+        return self._seen.get(job.engine, {}).get(key_of(job))
+
+    def submit(self, engine: str, jobs: Sequence[Job]) -> list[tuple[Job, str]]:
+        """Hand over; those refused for good, with one line each. An engine that is away gets them again later."""
+        try:
+            refused = self._engines[engine].submit([_order(job) for job in jobs])
+        except Away as error:
+            self.away = {**self.away, engine: str(error)}
+            _log.warning("%s: %s", engine, error)
+            return []
+        return [(job, refused[key_of(job)]) for job in jobs if key_of(job) in refused]
+
+    def end(self, job: Job) -> None:
+        """Ask the engine to end it; once, and after a restart once more."""
+        key = key_of(job)
+        if key in self._told_to_end:
+            return
+        try:
+            self._engines[job.engine].cancel([key], grace=job.spec.grace)
+            self._told_to_end.add(key)
+        except Away as error:
+            self.away = {**self.away, job.engine: str(error)}
+
+    def forget_ended(self, active: Callable[[Key], bool]) -> None:
+        """Let the engines drop the orders that have ended, but those that are still `active` in the store."""
+        for name, states in self._seen.items():
+            engine = self._engines[name]
+            over = [key for key, said in states.items() if said.state.final and not active(key)]
+            self._told_to_end.difference_update(over)
+            if over and isinstance(engine, CanForget):
+                engine.forget(over)
+
+    def unknown(self, jobs: Iterable[Job]) -> list[Job]:
+        """Those of `jobs` whose engine answered, but not about them."""
+        return [job for job in jobs if self.answers(job.engine) and self.said(job) is None]
+
+
+def key_of(job: Job) -> Key:
+    return Key(job.id, job.attempt)
+
+
+def _order(job: Job) -> Order:
+    return Order(
+        key=key_of(job),
+        spec=job.spec,
+        placements=job.placements,
+        array_id=job.array_id,
+        array_index=job.array_index,
+        owner=job.owner,
+    )
