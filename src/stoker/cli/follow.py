@@ -44,6 +44,6 @@ def how_it_ended(job: Job) -> str:
     if job.started_at is not None and job.ended_at is not None:
         ran = t(" after {time}", time=format_duration(job.ended_at - job.started_at))
     code = t(", exit code {code}", code=job.exit_code) if job.exit_code else ""
-    message = f": {job.message}" if job.message else ""
+    message = f": {job.message}" if job.message and job.message != f"exit code {job.exit_code}" else ""
     state = t(str(job.state))
     return t("job {label} {state}{ran}{code}", label=job.label, state=state, ran=ran, code=code) + message

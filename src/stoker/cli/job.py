@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from stoker.cli import squeue
-from stoker.cli.follow import how_it_ended
 from stoker.cli.pick import one_job
 from stoker.cli.render import AsJson, columns, facts, moment, print_json, say
 from stoker.cli.session import connect
@@ -43,7 +42,9 @@ def describe(found: Job) -> str:
     return facts(
         [
             (t("job"), f'{found.label} "{spec.name}"'),
-            (t("state"), f"{t(str(found.state))} {_ended(found)}".strip()),
+            (t("state"), t(str(found.state))),
+            ("", found.message),
+            (t("exit code"), "" if found.exit_code is None else str(found.exit_code)),
             (t("owner"), f"{found.owner} ({found.tenant})"),
             (t("runs"), shlex.join(spec.command) or f"{t('script')} {shlex.join(spec.arguments)}".strip()),
             (t("asks for"), _asks(found)),
@@ -63,16 +64,12 @@ def describe(found: Job) -> str:
     )
 
 
-def _ended(found: Job) -> str:
-    return f"({how_it_ended(found)})" if found.state.final else f"({found.message})" if found.message else ""
-
-
 def _asks(found: Job) -> str:
     spec = found.spec
     parts = [
         t("{count} nodes", count=spec.nodes) if spec.nodes > 1 else "",
         devices_asked(spec.resources),
-        t("{count} CPUs", count=spec.resources.cpus),
+        f"{spec.resources.cpus} CPU",
         format_bytes(spec.resources.memory) if spec.resources.memory else "",
     ]
     return ", ".join(part for part in parts if part)

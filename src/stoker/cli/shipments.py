@@ -95,7 +95,8 @@ def _left(share: float, telemetry: Telemetry, elapsed_s: float) -> list[str]:
 
 def summary(stage: Stage, result: Mapping[str, Any]) -> str:
     """One line of what a finished stage found. Recipes write free JSON: what is not there is not said."""
-    return "   ".join(part for part in _SUMMARIES[stage](result) if part)
+    told = _SUMMARIES.get(stage)
+    return "   ".join(part for part in told(result) if part) if told else ""
 
 
 def _count(value: Any) -> str:
@@ -131,29 +132,26 @@ def _train(result: Mapping[str, Any]) -> Iterator[str]:
     yield str(result.get("method", ""))
     if isinstance(result.get("steps"), int):
         yield t("{count} steps", count=_count(result["steps"]))
-    for name in ("loss", "final_loss", "train_loss"):
-        if isinstance(result.get(name), (int, float)):
-            yield f"loss {result[name]:.3g}"
-            break
-    if isinstance(result.get("tokens_per_s"), (int, float)):
-        yield f"{result['tokens_per_s']:,.0f} tok/s"
+    if isinstance(result.get("final_loss"), (int, float)):
+        yield f"loss {result['final_loss']:.3g}"
+    speed, expected = result.get("tokens_per_s"), result.get("expected_tokens_per_s")
+    if isinstance(speed, (int, float)):
+        share = f" ({speed / expected:.0%})" if isinstance(expected, (int, float)) and expected else ""
+        yield f"{speed:,.0f} tok/s{share}"
 
 
 def _evaluate(result: Mapping[str, Any]) -> Iterator[str]:
     base, new = result.get("base"), result.get("new")
     if not isinstance(base, Mapping) or not isinstance(new, Mapping):
         return
-    for name in ("exact_match", "metric", "loss"):
-        before, after = base.get(name), new.get(name)
-        if isinstance(before, (int, float)) and isinstance(after, (int, float)):
-            yield _before_after(name, float(before), float(after))
-
-
-def _before_after(name: str, before: float, after: float) -> str:
-    if name == "loss":
-        return f"loss {before:.3g} → {after:.3g}"
-    return t("{name}   base {before}   new {after}", name=t(name.replace("_", " ")), before=f"{before:.1%}",
-             after=f"{after:.1%}")  # fmt: skip
+    before, after = base.get("score"), new.get("score")
+    if isinstance(before, (int, float)) and isinstance(after, (int, float)):
+        metric = t(str(result.get("metric", "score")).replace("_", " "))
+        yield t(
+            "{metric}   base {before}   new {after}", metric=metric, before=f"{before:.1%}", after=f"{after:.1%}"
+        )
+    if isinstance(base.get("loss"), (int, float)) and isinstance(new.get("loss"), (int, float)):
+        yield f"loss {base['loss']:.3g} → {new['loss']:.3g}"
 
 
 def _export(result: Mapping[str, Any]) -> Iterator[str]:
