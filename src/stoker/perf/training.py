@@ -1,0 +1,101 @@
+"""What one training step of a decoder-only transformer costs, and how long it should take.
+
+Per step with T tokens in the rows, Q query-key pairs that attention forms and V positions whose output is
+compared with a target, on a model with P weights in its layers:
+
+    forward   2 P T  +  4 heads head_dim Q layers  +  2 vocabulary hidden V
+    backward  the same once more for the gradient of activations, and for weights that move another
+              2 P T + 2 vocabulary hidden V; an adapter of A parameters adds 6 A T in all
+    recompute one forward through the layers when gradients are checkpointed
+
+(Kaplan et al. 2020, appendix B; Korthikanti et al. 2022 for recomputation.) Attention is counted as computed, not
+as full or half squares. Besides arithmetic there are the passes over memory of norms, rotations, activations and
+residuals, and the time it takes to start an operation, which small models feel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stoker.expectation import Expectation
+from stoker.model import Architecture
+
+# Counted in the forward pass of a gated-FFN layer as transformers runs it; each backward operation is about two.
+_PASSES_HIDDEN = 36  # reads and writes of a [T, hidden] tensor: norms in float32, rotations, residuals, reshapes
+_PASSES_FFN = 6  # of a [T, ffn] tensor: activation, product
+_OPERATIONS = 80  # started per layer
+_BACKWARD = 2.0
+_ADAPTER_OPERATIONS = 5  # per adapted matrix, forward
+_LOW, _HIGH = 0.65, 1.25  # the spread seen between machines and model sizes
+
+
+@dataclass(frozen=True)
+class Step:
+    """The size of one optimiser step on one device."""
+
+    tokens: int  # in all rows, T
+    rows: int  # forward-backward passes
+    pairs: int  # query-key pairs per head and layer, Q
+    predictions: int  # V
+    adapter_parameters: int  # A; 0 for full training
+    adapted_matrices: int  # matrices with an adapter
+    full: bool  # every weight moves
+    recompute: bool  # gradients are checkpointed
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the device was measured to do, at the sizes of the model."""
+
+    matmul: float  # FLOP/s
+    copy: float  # bytes/s, read plus written
+    start: float  # s to start one small operation
+    bytes_per_value: int  # of activations: 2 in bf16, 4 in float32
+
+
+def flops(model: Architecture, step: Step) -> float:
+    """Floating-point operations of one step."""
+    layers = _layer_flops(model, step)
+    logits = 2.0 * model.vocabulary * model.hidden * step.predictions
+    weights = 2.0 * _layer_weights(model) * step.tokens + logits if step.full else 0.0
+    adapter = 6.0 * step.adapter_parameters * step.tokens
+    return layers * (3 if step.recompute else 2) + 2 * logits + weights + adapter
+
+
+def seconds(model: Architecture, step: Step, device: Device) -> float:
+    """How long one step should take, without waiting for data or other ranks."""
+    arithmetic = flops(model, step) / device.matmul
+    width = _PASSES_HIDDEN * model.hidden + _PASSES_FFN * model.ffn
+    passes = 1 + _BACKWARD + (1 if step.recompute else 0)
+    traffic = passes * model.layers * step.tokens * width * device.bytes_per_value / device.copy
+    matrices = step.adapted_matrices / model.layers * _ADAPTER_OPERATIONS
+    starts = passes * model.layers * step.rows * (_OPERATIONS + matrices) * device.start
+    return arithmetic + traffic + starts + _optimiser(model, step, device)
+
+
+def expected_speed(model: Architecture, step: Step, device: Device, *, counted: int, ranks: int = 1) -> Expectation:
+    """Tokens per second of all `ranks` together, for a step in which `counted` tokens are counted."""
+    due = seconds(model, step, device)
+    value = counted * ranks / due
+    basis = (
+        f"{counted * ranks:,} tokens / {due:.3g} s; {flops(model, step) / 1e9:,.0f} GFLOP per step at "
+        f"{device.matmul / 1e9:,.0f} GFLOP/s measured, memory passes at {device.copy / 1e9:,.0f} GB/s measured, "
+        f"{device.start * 1e6:.0f} us per small operation measured"
+    )
+    return Expectation("tokens_per_s", value, value * _LOW, value * _HIGH, "tokens/s", basis)
+
+
+def _layer_weights(model: Architecture) -> float:
+    used = model.experts_per_token if model.experts else 1
+    return model.layers * (model.attention_parameters + model.ffn_parameters * used)
+
+
+def _layer_flops(model: Architecture, step: Step) -> float:
+    attention = 4.0 * model.heads * model.head_dim * step.pairs * model.layers
+    return 2.0 * _layer_weights(model) * step.tokens + attention
+
+
+def _optimiser(model: Architecture, step: Step, device: Device) -> float:
+    """AdamW reads weight, gradient and two moments and writes three of them, float32."""
+    moving = model.parameters if step.full else step.adapter_parameters
+    return 7.0 * 4 * moving / device.copy

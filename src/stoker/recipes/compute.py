@@ -1,0 +1,104 @@
+"""The device a recipe computes on: which, in what precision, how much memory, and what it was measured to do."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+
+from stoker.model import Architecture
+from stoker.perf.training import Device
+from stoker.recipes.cpus import usable_cpus
+
+Precision = Literal["auto", "bf16", "fp32"]
+_TRIES = 5
+_FASTER = 1.5  # bf16 is chosen where its matrix products are at least this much faster than float32
+
+
+def device() -> torch.device:
+    """The accelerator of this rank, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def use_threads(asked: int) -> int:
+    """Compute with `asked` threads; 0 takes every CPU this process may use, shared among the ranks here."""
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    count = asked or max(1, usable_cpus() // ranks)
+    torch.set_num_threads(count)
+    return count
+
+
+def precision(asked: Precision, on: torch.device) -> torch.dtype:
+    """The type to compute in: bf16 where the hardware multiplies it fast, else float32."""
+    if asked != "auto":
+        return {"bf16": torch.bfloat16, "fp32": torch.float32}[asked]
+    if on.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    fast = _matmul(on, torch.bfloat16, 256, 512, 512) > _FASTER * _matmul(on, torch.float32, 256, 512, 512)
+    return torch.bfloat16 if fast else torch.float32
+
+
+def free_memory(on: torch.device) -> int:
+    """Bytes that a new computation may take, under the cgroup's limit where there is one."""
+    if on.type == "cuda":
+        return int(torch.cuda.mem_get_info(on)[0])
+    return min(psutil.virtual_memory().available, _cgroup_headroom())
+
+
+def _cgroup_headroom(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """memory.max less memory.current of our own cgroup; huge without a limit."""
+    unlimited = 1 << 62
+    try:
+        own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+        group = root / own.removeprefix("0::").lstrip("/")
+        limit, used = (group / "memory.max").read_text().strip(), (group / "memory.current").read_text()
+    except (OSError, StopIteration):
+        return unlimited
+    return unlimited if limit == "max" else max(0, int(limit) - int(used))
+
+
+def calibrate(model: Architecture, tokens: int, on: torch.device, dtype: torch.dtype) -> Device:
+    """Measure matrix products, copies and the start of an operation at the sizes of `model`: about 0.1 s."""
+    rows = max(16, min(tokens, 2048))
+    rate = _matmul(on, dtype, rows, model.hidden, model.ffn)
+    return Device(rate, _copy(on, dtype, rows * model.ffn), _start(on, dtype), dtype.itemsize)
+
+
+def _matmul(on: torch.device, dtype: torch.dtype, rows: int, inner: int, columns: int) -> float:
+    left, right = (
+        torch.ones(rows, inner, device=on, dtype=dtype),
+        torch.ones(columns, inner, device=on, dtype=dtype),
+    )
+    return 2.0 * rows * inner * columns / _best(lambda: left @ right.t(), on)
+
+
+def _copy(on: torch.device, dtype: torch.dtype, count: int) -> float:
+    """Bytes read and written per second by an elementwise product as large as an activation."""
+    values = torch.ones(count, device=on, dtype=dtype)
+    moved = 3.0 * count * int(dtype.itemsize)
+    return moved / _best(lambda: values * values, on)
+
+
+def _start(on: torch.device, dtype: torch.dtype) -> float:
+    values = torch.ones(64, 64, device=on, dtype=dtype)
+    return _best(lambda: [values + values for _ in range(10)], on) / 10
+
+
+def _best(work: Callable[[], object], on: torch.device) -> float:
+    """The shortest of a few runs, in seconds, after one that does not count."""
+    shortest = float("inf")
+    for attempt in range(_TRIES + 1):
+        started = time.perf_counter()
+        work()
+        if on.type == "cuda":
+            torch.cuda.synchronize(on)
+        if attempt:
+            shortest = min(shortest, time.perf_counter() - started)
+    return shortest
