@@ -26,6 +26,7 @@ from stoker import probe
 from stoker.errors import BadInput, Broken
 from stoker.recipes import stage
 from stoker.recipes.cpus import usable_cpus
+from stoker.sources.basemodel import architecture
 from stoker.typed import strict
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ KEY = "STOKER_SERVICE_KEY"
 _HTTP_THREADS = 64  # a request holds one while it waits and streams; they cost nothing until used
 # OpenMP's threads spin at every barrier, thousands of times a token: on a busy machine that costs a factor of 3.
 _OPENMP = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
-_REASON = re.compile(r" E .*?(?:error loading model: |failed to )(.+)")
+_REASON = re.compile(r"^\S+ E \S+: (.+)$", re.MULTILINE)
 _BUSY = re.compile(r"^llamacpp:requests_(?:processing|deferred) (\d+)", re.MULTILINE)
 
 
@@ -89,7 +90,7 @@ def _params(config: Config, model: Path) -> xllamacpp.CommonParams:
     params.model.path = str(model)
     params.model_alias = {config.alias}
     params.n_parallel = config.slots
-    params.n_ctx = config.context * config.slots or _trained_context(model) * config.slots
+    params.n_ctx = config.context * config.slots or architecture(model).context * config.slots
     threads = config.threads or usable_cpus()
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
@@ -104,14 +105,6 @@ def _params(config: Config, model: Path) -> xllamacpp.CommonParams:
     return params
 
 
-def _trained_context(model: Path) -> int:
-    from gguf import GGUFReader
-
-    reader = GGUFReader(model)
-    architecture = reader.fields["general.architecture"].contents()
-    return int(reader.fields[f"{architecture}.context_length"].contents())
-
-
 def _load(params: xllamacpp.CommonParams, model: Path, log: Path) -> xllamacpp.Server:
     import xllamacpp
 
@@ -121,7 +114,7 @@ def _load(params: xllamacpp.CommonParams, model: Path, log: Path) -> xllamacpp.S
         except RuntimeError:
             pass
     reasons = _REASON.findall(log.read_text(errors="replace"))
-    raise Broken(f"llama.cpp cannot load {model}: {reasons[0] if reasons else 'see the log'}")
+    raise Broken(f"llama.cpp cannot load {model}: {reasons[0] if reasons else 'it does not say why, see the log'}")
 
 
 @contextmanager

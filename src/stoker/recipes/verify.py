@@ -84,7 +84,7 @@ def run(stage: stage.Stage[Config]) -> dict[str, Any]:
     config = stage.config
     probes = _read_probes(stage.inputs["evaluate"] / "probes.jsonl")
     compared = asyncio.run(_compare_all(config, probes[: config.probes or None]))
-    result = _judge(compared, config)
+    result = judge(compared, config)
     probe.note("verify", result)
     if result["verdict"] != "equal":
         raise Broken(_explain(result))
@@ -131,7 +131,8 @@ def compare_one(one: Probe, positions: Sequence[Position]) -> Comparison:
     return Comparison(one, tuple(kls), tuple(flips))
 
 
-def _judge(compared: Sequence[Comparison], config: Config) -> dict[str, Any]:
+def judge(compared: Sequence[Comparison], config: Config) -> dict[str, Any]:
+    """The verdict on all probes, as written to ``result.json``."""
     kls = [kl for one in compared for kl in one.kls]
     undecided = math.sqrt(8 * config.max_mean_kl)
     agreeing = sum(one.gap < undecided for one in compared)
