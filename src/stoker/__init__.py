@@ -57,8 +57,8 @@ __all__ = [
     "Account", "Away", "BadInput", "Broken", "Client", "Comparison", "Condition", "Conflict", "Denied",
     "Dependency", "Device", "Endpoint", "Finding", "Info", "Job", "JobEvent", "JobKind", "JobSpec", "JobState",
     "Login", "MissingExtra", "ModelSummary", "ModelVersion", "Node", "NotFound", "Promotion", "Replica",
-    "ReplicaState", "Resources", "Role", "Shipment", "ShipmentRequest", "ShipmentState", "Stage", "StageState", "StokerError",
-    "Telemetry", "TooLarge", "Unfit", "Verdict", "__version__",
+    "ReplicaState", "Resources", "Role", "Shipment", "ShipmentRequest", "ShipmentState", "Stage", "StageState",
+    "StokerError", "Telemetry", "TooLarge", "Unfit", "Verdict", "__version__",
 ]  # fmt: skip
 
 

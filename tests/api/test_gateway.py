@@ -19,7 +19,7 @@ from stoker.api.replicas import Timeouts
 from stoker.api.usage import exposition
 from stoker.endpoint import Replica, ReplicaState
 from stoker.errors import Denied, NotFound
-from tests.api.listening import engine, listening
+from tests.api.listening import engine, listening, until
 
 ANN = Account("ak-ann", "ann", Role.USER, "speech", 0.0)
 CHAT = "/v1/chat/completions"
@@ -93,7 +93,8 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
 
 
 async def test_answers_with_the_replicas_secret_and_everything_the_caller_sent() -> None:
-    site, seen = Site(), []
+    site = Site()
+    seen: list[Any] = []
     async with engine(says("good day", seen)) as url, open_site(site) as client:
         site.add(url)
         response = await client.post(CHAT, json={**HELLO, "temperature": 0.2, "logit_bias": {"5": 1}})
@@ -174,8 +175,7 @@ async def test_a_caller_who_leaves_ends_the_engines_work() -> None:
             await began.wait()
             assert site.gateway.in_flight == {1: 1}
         await asyncio.wait_for(ended.wait(), 10)
-        while site.gateway.in_flight:
-            await asyncio.sleep(0.01)
+        await until(lambda: not site.gateway.in_flight)
 
 
 async def test_a_caller_who_leaves_before_the_answer_ends_the_engines_work_too() -> None:
@@ -196,8 +196,7 @@ async def test_a_caller_who_leaves_before_the_answer_ends_the_engines_work_too()
         await began.wait()
         asking.cancel()
         await asyncio.wait_for(ended.wait(), 10)
-        while not site.gateway.meter.requests:
-            await asyncio.sleep(0.01)
+        await until(lambda: site.gateway.meter.requests)
     assert [status for _, status in site.gateway.meter.requests] == [499]
 
 
@@ -214,8 +213,7 @@ async def test_goes_to_the_replica_with_the_least_to_do() -> None:
         site.add(one, job=1)
         site.add(two, job=2)
         asking = [asyncio.create_task(client.post(CHAT, json=HELLO)) for _ in range(6)]
-        while len(held) < 6:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(held) == 6)
         assert site.gateway.in_flight == {1: 3, 2: 3}
         for event in held:
             event.set()
@@ -293,12 +291,10 @@ async def test_no_request_fails_while_versions_are_exchanged() -> None:
         async with engine(version(1)) as old:
             site.add(old, job=1, version=1)
             askers = [asyncio.create_task(ask(client, statuses)) for _ in range(8)]
-            while answered[1] < 20:
-                await asyncio.sleep(0.005)
+            await until(lambda: answered[1] >= 20)
             site.replicas = []
             site.add(new, job=2, version=2)
-            while site.gateway.in_flight[1]:
-                await asyncio.sleep(0.001)
+            await until(lambda: not site.gateway.in_flight[1])
         await asyncio.gather(*askers)
     assert statuses == [200] * 160
     assert answered[1] >= 20

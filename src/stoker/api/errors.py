@@ -62,6 +62,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(StokerError, _on_stoker_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(UnicodeEncodeError, _on_half_characters)
     app.add_exception_handler(Exception, _on_bug)
 
 
@@ -91,6 +92,13 @@ def _on_http_exception(_request: Request, error: Exception) -> Response:
     code = {404: "not_found", 405: "method_not_allowed"}.get(found.status_code, "bad_input")
     body = body_of(found.status_code, str(found.detail), code=code)
     return Response(body, found.status_code, found.headers, "application/json")
+
+
+def _on_half_characters(request: Request, error: Exception) -> Response:
+    """JSON can spell half of a surrogate pair (``"\\ud800"``); nothing can store or print it."""
+    if cast("UnicodeEncodeError", error).reason != "surrogates not allowed":
+        return _on_bug(request, error)
+    return response_to(BadInput("a text in the request holds half of a surrogate pair, which is no character"))
 
 
 def _on_bug(request: Request, error: Exception) -> Response:
