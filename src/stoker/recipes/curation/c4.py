@@ -12,7 +12,7 @@ from stoker.recipes.curation.record import Rejected
 _CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 _END = (".", "?", "!", '"', "'", "。", "？", "！", "”", "」")
 _POLICY = re.compile("terms of use|privacy policy|cookie policy|uses cookies|use of cookies|use cookies")
-_SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+(?=\S)|[。！？](?=.)")
+_SENTENCE_END = re.compile(r"(?<!\b[A-Za-z])[.!?][\"')\]]*\s+(?=\S)|[。！？](?=.)")
 _MIN_SENTENCES = 5
 _MIN_WORDS = 3  # in a line
 _MIN_HAN = 5  # characters in a line of a script without blanks

@@ -26,16 +26,18 @@ PUNCTUATION = frozenset(
     "!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»؟॥۔।‼"
 )
 _HAN_OR_KANA = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_ABBREVIATIONS = "e.g. i.e. vs. etc. a.m. p.m. Mr. Mrs. Ms. Dr. Prof. St. Inc. Ltd. Co. Corp. Jr. Sr. No. Vs. v.s."
+_ABBREVIATIONS = "vs. Mr. Mrs. Ms. Dr. Prof. St. Inc. Ltd. Co. Corp. Jr. Sr. a.m. p.m. v.s."
 _TOKEN = re.compile(
     rf"""
     (?:https?://|www\.)\S+?(?=[.,;:!?)\]}}>"'’”]*$)      # an address is one word
-  | [{_HAN_OR_KANA}]                                      # without spaces between words, a character is one
+  | [{_HAN_OR_KANA}]                                      # without blanks between words, a character is one
   | \.{{2,}} | …
   | (?:{"|".join(map(re.escape, _ABBREVIATIONS.split()))})(?!\w)
-  | (?:[A-Za-z]\.){{2,}}                                  # U.S.
-  | n['’]t\b | ['’](?:s|S|ll|re|ve|d|m)\b                 # don't is do and n't
-  | (?:(?!n['’]t\b)[^\W_])+(?:[._/@&+#](?=[\w])(?:(?!n['’]t\b)[^\W{_HAN_OR_KANA}])+)*
+  | (?<!\w)(?:[A-Za-z]\.)+(?![\w.])                      # e.g. and U.S.
+  | n['’]t\b | ['’](?:s|S|ll|re|ve|d|m)\b | can(?=not\b) | \band/or\b
+  | (?:(?<!\w)[-/+]+)?(?:(?!n['’]t\b)[^\W_{_HAN_OR_KANA}])+    # -h, and names such as a.b_c and UTF-8
+    (?:(?:[._@&+\#] | (?<=[A-Za-z])-(?=\d))(?=\w)(?:(?!n['’]t\b)[^\W{_HAN_OR_KANA}])+)*
+  | -{{2,}}
   | \S
     """,
     re.VERBOSE,
