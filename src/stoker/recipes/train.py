@@ -56,6 +56,7 @@ class Config:
     learning_rate: float = (
         0.0  # peak of the schedule; 0: 2e-3 for adapters, 5e-3 for ia3 and ptuning, 1e-4 for full
     )
+    learning_rate_multiplier: float = 1.0  # the peak is multiplied by it: a choice relative to the usual
     schedule: Schedule = "cosine"  # how the learning rate falls to zero, or constant
     warmup: float = 0.05  # share of the steps over which the learning rate rises
     weight_decay: float = 0.0  # AdamW's, for the weights that move
@@ -78,7 +79,7 @@ class Config:
     def peak_rate(self) -> float:
         """The learning rate at its highest."""
         usual = {"full": 1e-4, "ia3": 5e-3, "ptuning": 5e-3}
-        return self.learning_rate or usual.get(self.method, 2e-3)
+        return (self.learning_rate or usual.get(self.method, 2e-3)) * self.learning_rate_multiplier
 
     @property
     def sizes(self) -> adapters.Sizes:
@@ -156,7 +157,15 @@ def _check(config: Config) -> None:
     ):
         if getattr(config, name) <= 0:
             raise BadInput(f"{name} is {getattr(config, name)}; it must be above 0", param=name)
-    for name in ("learning_rate", "max_steps", "max_length", "weight_decay", "clip", "threads"):
+    for name in (
+        "learning_rate",
+        "learning_rate_multiplier",
+        "max_steps",
+        "max_length",
+        "weight_decay",
+        "clip",
+        "threads",
+    ):
         if getattr(config, name) < 0:
             raise BadInput(f"{name} is {getattr(config, name)}; it must not be below 0", param=name)
 
