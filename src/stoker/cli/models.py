@@ -86,7 +86,9 @@ def _describe(one: ModelVersion) -> str:
         ]
     )
     settings = [(f"  {name}", value) for name, value in sorted(one.config.items())]
-    metrics = [(f"  {name}", _number(value)) for name, value in sorted(one.metrics.items())]
+    metrics = [
+        (f"  {name}", _number(value)) for name, value in sorted(one.metrics.items()) if ".config." not in name
+    ]
     return "\n".join([about, t("settings"), facts(settings), t("metrics"), facts(metrics)])
 
 

@@ -14,7 +14,9 @@ from stoker.units import format_bytes, format_duration
 SHIP = "ship-"  # how ids of shipments begin
 
 _NAME = 10  # cells of a stage's name, which stays English: it is what options and jobs are called by
+_WORTH_TELLING_S = 0.1
 _BAR = 20
+_LAST_STEPS = 50  # whose pace tells what is left
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
@@ -43,7 +45,8 @@ def _texts(run: StageRun, telemetry: Telemetry, waits: str, now: float) -> list[
 def _took(run: StageRun) -> str:
     if run.started_at is None or run.ended_at is None:
         return ""
-    return format_duration(run.ended_at - run.started_at)
+    took_s = run.ended_at - run.started_at
+    return format_duration(took_s) if took_s >= _WORTH_TELLING_S else ""
 
 
 def _running(telemetry: Telemetry, waits: str, elapsed_s: float) -> list[str]:
@@ -54,7 +57,8 @@ def _running(telemetry: Telemetry, waits: str, elapsed_s: float) -> list[str]:
         return [f"{doing or t('starting')}    {format_duration(elapsed_s)}"]
     step = t("step {step}/{total}", step=telemetry.step, total=telemetry.total)
     parts = [f"{bar(share)} {share:4.0%}", step, *_values(telemetry)]
-    return ["   ".join(parts), *_against_expected(telemetry), *_left(share, telemetry, elapsed_s)]
+    below = "   ".join([*_against_expected(telemetry), *_left(telemetry)])
+    return ["   ".join(parts), below] if below else ["   ".join(parts)]
 
 
 def bar(share: float) -> str:
@@ -83,14 +87,19 @@ def _against_expected(telemetry: Telemetry) -> list[str]:
     return [t("expected {value} tok/s: {share}", value=f"{expected.value:,.0f}", share=f"{share:.0%}")]
 
 
-def _left(share: float, telemetry: Telemetry, elapsed_s: float) -> list[str]:
-    """How long it will still take, by what its last steps took."""
-    told = telemetry.values.get("seconds_left")
-    if isinstance(told, (int, float)):
-        return [t("{time} left", time=format_duration(float(told)))]
-    if not 0.02 <= share < 1 or elapsed_s < 3:
+def _left(telemetry: Telemetry) -> list[str]:
+    """How long it will still take, by what its last steps took; loading and such at the start do not count."""
+    samples = [
+        s for signal in telemetry.signals.values() for s in signal.samples[-_LAST_STEPS:] if s.step is not None
+    ]
+    if not samples or telemetry.step is None or not telemetry.total:
         return []
-    return [t("about {time} left", time=format_duration(elapsed_s / share * (1 - share)))]
+    first, last = min(samples, key=lambda s: s.at), max(samples, key=lambda s: s.at)
+    steps = (last.step or 0) - (first.step or 0)
+    if steps < 1 or telemetry.step >= telemetry.total:
+        return []
+    left_s = (last.at - first.at) / steps * (telemetry.total - telemetry.step)
+    return [t("about {time} left", time=format_duration(left_s))]
 
 
 def summary(stage: Stage, result: Mapping[str, Any]) -> str:
@@ -183,7 +192,7 @@ def _promote(result: Mapping[str, Any]) -> Iterator[str]:
     yield t(
         "version {version} is {alias}", version=result.get("version", ""), alias=result.get("alias", "champion")
     )
-    if result.get("previous"):
+    if result.get("previous") not in (None, result.get("version")):
         yield t("before: version {version}", version=result["previous"])
 
 
