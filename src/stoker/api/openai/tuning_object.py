@@ -81,7 +81,7 @@ def tuning_job(shipment: Shipment) -> TuningJob:
     train = request.settings.get(Stage.TRAIN.value, {})
     hyperparameters = Hyperparameters(
         n_epochs=train.get("epochs", "auto"),
-        batch_size=train.get("batch_size", "auto"),
+        batch_size=train.get("batch", "auto"),
         learning_rate_multiplier=train.get("learning_rate_multiplier", "auto"),
     )
     done = shipment.state is ShipmentState.SUCCEEDED
@@ -126,7 +126,7 @@ def _error(shipment: Shipment) -> TuningError | None:
 
 def _trained_tokens(shipment: Shipment) -> int | None:
     run = next((run for run in shipment.stages if run.stage is Stage.TRAIN), None)
-    tokens = run.result.get("trained_tokens") if run else None
+    tokens = run.result.get("tokens") if run else None
     return tokens if isinstance(tokens, int) else None
 
 

@@ -82,7 +82,7 @@ def _train_settings(request: TuningRequest) -> dict[str, Any]:
     given = chosen or request.hyperparameters or Hyperparameters()
     settings = {
         "epochs": given.n_epochs,
-        "batch_size": given.batch_size,
+        "batch": given.batch_size,
         "learning_rate_multiplier": given.learning_rate_multiplier,
         "seed": "auto" if request.seed is None else request.seed,
     }
