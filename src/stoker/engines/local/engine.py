@@ -39,7 +39,7 @@ class _Known:
     attempt: Attempt
     token: int
     seen: Observation
-    process: subprocess.Popen[bytes] | None = None  # only of those this platform process started itself
+    child: int = 0  # pid of the supervisor, where this platform process started it itself
 
 
 class LocalEngine:
@@ -155,7 +155,7 @@ class LocalEngine:
         """The content of order.json."""
         spec, node = order.spec, self._node()
         workdir = spec.workdir or str(attempt.folder)
-        cgroups = self._limits.make(_label(order.key), spec.resources)
+        groups = self._limits.make(_label(order.key), spec.resources)
         argv = [str(attempt.folder / "script"), *spec.arguments] if spec.script else list(spec.command)
         stdout, stderr = (
             str(Path(workdir) / fill(pattern, order, node)) if pattern else ""
@@ -170,15 +170,15 @@ class LocalEngine:
             "attempt": order.key.attempt,
             "time_limit": spec.time_limit,
             "grace": spec.grace,
-            "memory": 0 if cgroups else spec.resources.memory,  # what the supervisor itself has to watch
-            "cgroups": cgroups,
+            "memory": 0 if groups.memory else spec.resources.memory,  # what the supervisor itself has to watch
+            "cgroups": [group for group in (groups.cpu, groups.memory) if group],
         }
 
     def _spawn(self, known: _Known) -> None:
         news, pipe = os.pipe2(os.O_CLOEXEC)
         try:
             with (known.attempt.folder / "supervisor.log").open("ab") as log:
-                known.process = subprocess.Popen(
+                process = subprocess.Popen(
                     [sys.executable, "-I", "-S", str(_SUPERVISOR), str(known.attempt.folder), str(pipe)],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(pipe,), start_new_session=True,
                     env={"PATH": os.defpath},
@@ -188,6 +188,8 @@ class LocalEngine:
             raise
         finally:
             os.close(pipe)
+        known.child = process.pid
+        process.returncode = 0  # it is reaped in _told, and outlives us: Popen must not care for it any more
         self._watch.add(news, known.token)
 
     def _told(self, token: int, ended: bool) -> None:
@@ -197,9 +199,9 @@ class LocalEngine:
             known = self._known.get(key) if key else None
             if known is None:
                 return
-            if ended and known.process is not None:
-                known.process.wait()
-                known.process = None
+            if ended and known.child:
+                os.waitpid(known.child, 0)
+                known.child = 0
             self._look(known)
         self._wake()
 
@@ -207,7 +209,7 @@ class LocalEngine:
         """Bring `known` up to date from its folder, and watch its supervisor when nothing else does."""
         attempt = known.attempt
         known.seen = attempt.ended() or attempt.running() or known.seen
-        if known.seen.state.final or known.process is not None:
+        if known.seen.state.final or known.child:
             return
         supervisor = _await_claim(attempt)
         descriptor = supervisor.open() if supervisor else None

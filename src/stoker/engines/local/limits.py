@@ -24,6 +24,14 @@ class _Knob:
     version: int
 
 
+@dataclass(frozen=True)
+class Groups:
+    """Folders of one job's control groups; empty where there is none. In v2 both may be the same."""
+
+    cpu: str = ""
+    memory: str = ""
+
+
 class Limits:
     """Looks once, by trying, what the kernel lets this process do; `labels` tell it to people.
 
@@ -42,26 +50,26 @@ class Limits:
             "memory-limit": "cgroup" if self._memory else "watched",
         }
 
-    @property
-    def holds_memory(self) -> bool:
-        return self._memory is not None
-
-    def make(self, name: str, need: Resources) -> list[str]:
+    def make(self, name: str, need: Resources) -> Groups:
         """The groups that a job has to enter, made and set; the supervisor removes them. Safe to repeat."""
-        wanted: list[tuple[_Knob, str]] = []
+        cpu = memory = ""
         if self._cpu and need.cpus:
             quota = need.cpus * _PERIOD
-            wanted.append((self._cpu, f"{quota} {_PERIOD}" if self._cpu.version == 2 else str(quota)))
+            cpu = _make(self._cpu, name, f"{quota} {_PERIOD}" if self._cpu.version == 2 else str(quota))
         if self._memory and need.memory:
-            wanted.append((self._memory, str(max(need.memory, _LEAST_MEMORY))))
-        made: dict[str, None] = {}
-        for knob, value in wanted:
-            group = knob.parent / f"stoker-{os.getuid()}-{name}"
-            with contextlib.suppress(OSError):  # a controller taken away since: the job runs without this limit
-                group.mkdir(exist_ok=True)
-                (group / knob.file).write_text(value)
-                made[str(group)] = None
-        return list(made)
+            memory = _make(self._memory, name, str(max(need.memory, _LEAST_MEMORY)))
+        return Groups(cpu, memory)
+
+
+def _make(knob: _Knob, name: str, limit: str) -> str:
+    """The folder of the group; empty when it can no longer be made, the job then runs without this limit."""
+    group = knob.parent / f"stoker-{os.getuid()}-{name}"
+    try:
+        group.mkdir(exist_ok=True)
+        (group / knob.file).write_text(limit)
+    except OSError:
+        return ""
+    return str(group)
 
 
 def _parents(root: Path, own: Path) -> dict[str, Path]:

@@ -88,27 +88,29 @@ class _Supervision:
         self.started_at = 0.0
         self.deadline = 0.0  # when to end it; 0: never
         self.kill_at = 0.0  # when SIGKILL follows; 0: nothing is being ended
-        self.status: int | None = None
+        self.job = 0  # its pid
+        self.status: int | None = None  # as waitpid says it; None while it runs
+        self.alone = False  # nothing is left below us
 
     def run(self) -> None:
         if os.path.exists("cancel.json"):
             self.why = "cancel"
             return self.end(None, "cancelled before it started")
         try:
-            pid = self.start()
+            self.start()
         except CannotStart as trouble:
             return self.end(trouble.exit_code, str(trouble))
         limit = self.order["time_limit"]
         self.deadline = time.monotonic() + limit if limit else 0.0
-        self.watch(pid)
-        kill_all()
+        self.watch()
+        self.kill_all()
         code = os.waitstatus_to_exitcode(self.status or 0)
-        if not self.why and code == -signal.SIGKILL and out_of_memory(self.order["cgroups"]):
+        if not self.why and code and out_of_memory(self.order["cgroups"]):
             self.why = "memory"
         remove_groups(self.order["cgroups"])
         return self.end(code if code >= 0 else 128 - code, _signalled(code))
 
-    def start(self) -> int:
+    def start(self) -> None:
         """Fork the job. Raises CannotStart when its output, folder or program cannot be opened."""
         order = self.order
         output = _open_output(order["stdout"], order["attempt"])
@@ -118,6 +120,7 @@ class _Supervision:
         pid = os.fork()
         if pid == 0:
             _become(order, output, errors, tell)
+        self.job = pid
         os.close(tell)
         trouble = os.read(told, 4096)
         os.close(told)
@@ -128,17 +131,16 @@ class _Supervision:
         write_whole("running.json", {**identity(pid), "started_at": self.started_at})
         with contextlib.suppress(OSError):
             os.write(self.pipe, b"r")
-        return pid
 
-    def watch(self, pid: int) -> None:
+    def watch(self) -> None:
         """Until the job's process has ended, and when it is being ended, all it left behind too."""
         while True:
-            self.reap(pid)
+            self.reap()
             now = time.monotonic()
-            if self.status is not None and (not self.kill_at or not descendants()):
+            if self.status is not None and (self.alone or not self.kill_at):
                 return
             if self.kill_at and now >= self.kill_at:
-                kill_all()
+                self.kill_all()
                 continue
             if not self.why:
                 self.look(now)
@@ -157,8 +159,6 @@ class _Supervision:
         moments = [moment for moment in (self.kill_at or self.deadline,) if moment]
         if self.order["memory"] and not self.why:
             moments.append(now + _MEMORY_LOOK_SECONDS)
-        if self.kill_at and self.status is not None:
-            moments.append(now + 0.05)  # leftovers that are not our children yet end without a signal to us
         return max(0.0, min(moments, default=now + 3600.0) - now)
 
     def obey(self, number: int) -> None:
@@ -179,16 +179,30 @@ class _Supervision:
                 os.kill(pid, signal.SIGTERM)
                 os.kill(pid, signal.SIGCONT)  # a stopped process would not hear it
 
-    def reap(self, job: int) -> None:
+    def reap(self) -> None:
+        """Collect who has ended. All orphans below come to us, their subreaper: no child means nothing is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
+                self.alone = True
                 return
             if pid == 0:
                 return
-            if pid == job:
+            if pid == self.job:
                 self.status = status
+
+    def kill_all(self) -> None:
+        """SIGKILL to everything below us, again and again until nothing is left: forks may race with us."""
+        pause = 0.002
+        self.reap()
+        while not self.alone:
+            for pid in descendants():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(pause)
+            pause = min(pause * 2, 1.0)  # one that hangs in the kernel ends when the kernel lets it
+            self.reap()
 
     def end(self, exit_code: int | None, message: str) -> None:
         state, reason, text = _verdict(self.why, exit_code, message, self.order)
@@ -264,14 +278,13 @@ def _signalled(code: int) -> str:
 
 
 def descendants() -> list[int]:
-    """Every living process below this one, however it detached: we are their subreaper."""
+    """Every process below this one, however it detached."""
     found: list[int] = []
     below = _children(os.getpid())
     while below:
         pid = below.pop()
-        if _lives(pid):
-            found.append(pid)
-            below += _children(pid)
+        found.append(pid)
+        below += _children(pid)
     return found
 
 
@@ -283,23 +296,6 @@ def _children(pid: int) -> list[int]:
             with open(f"/proc/{pid}/task/{thread}/children") as file:
                 children += map(int, file.read().split())
     return children
-
-
-def _lives(pid: int) -> bool:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    return False
-
-
-def kill_all() -> None:
-    """SIGKILL to everything below us, again and again until nothing is left: forks may race with us."""
-    pause = 0.002
-    while pids := descendants():
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(pause)
-        pause = min(pause * 2, 1.0)  # one that hangs in the kernel ends when the kernel lets it
 
 
 def out_of_memory(groups: list[str]) -> bool:
