@@ -77,7 +77,11 @@ def pids(path: Path, count: int) -> list[int]:
     raise AssertionError(f"{path} has not {count} pids")
 
 
-TREE = "echo $$ >> {0}; setsid sh -c 'trap \"\" TERM; echo $$ >> {0}; sleep 600' & (sh -c 'echo $$ >> {0}; sleep 600' &) ; sleep 600"
+# Three pids: the job, a deaf child in a session of its own, and a grandchild whose parent is gone.
+TREE = (
+    "echo $$ >> {0}; setsid sh -c 'trap \"\" TERM; echo $$ >> {0}; sleep 600' & "
+    "(sh -c 'echo $$ >> {0}; sleep 600' &) ; sleep 600"
+)
 
 
 def test_the_time_limit_ends_the_whole_tree_also_what_left_the_session(engine: LocalEngine, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ _Shape = tuple[Resources, int, str, float]
 class _Reservation:
     """The first waiting job's place: from when at the latest, and what it leaves over by node."""
 
-    at: float  # seconds since the epoch; infinite when it hangs on a job without a time limit
+    at: float  # seconds since the epoch; infinite when it hangs on a job without a time limit: nothing passes it
     left: dict[str, Room]
 
 
@@ -91,25 +91,29 @@ def _placements(spec: JobSpec, state: _Pass) -> tuple[Placement, ...]:
     shape = (spec.resources, spec.nodes, spec.engine, spec.time_limit or math.inf)
     if shape in state.unfitting:
         return ()
-    reservation = state.reservation
     rooms = state.rooms
-    if reservation is not None and state.snapshot.now + (spec.time_limit or math.inf) > reservation.at:
-        rooms = {name: room.meet(reservation.left[name]) for name, room in rooms.items()}
+    if state.reservation is not None and _outlasts(spec, state):
+        rooms = {name: room.meet(state.reservation.left[name]) for name, room in rooms.items()}
     placements = fit_job(rooms, spec)
     if not placements:
         state.unfitting.add(shape)
     return placements
 
 
+def _outlasts(spec: JobSpec, state: _Pass) -> bool:
+    """Whether a job started now may still hold something when the reservation begins."""
+    if state.reservation is None or spec.time_limit is None or not math.isfinite(state.reservation.at):
+        return True
+    return state.snapshot.now + spec.time_limit + spec.grace > state.reservation.at
+
+
 def _start(job: Job, placements: tuple[Placement, ...], state: _Pass) -> None:
     spec = job.spec
-    lasts_on = (
-        state.reservation is not None and state.snapshot.now + (spec.time_limit or math.inf) > state.reservation.at
-    )
+    left = state.reservation.left if state.reservation is not None and _outlasts(spec, state) else {}
     for placement in placements:
-        state.rooms[placement.node].take(spec.resources, placement)
-        if lasts_on and state.reservation is not None:
-            state.reservation.left[placement.node].take(spec.resources, placement)
+        for rooms in (state.rooms, left):
+            if placement.node in rooms:
+                rooms[placement.node].take(spec.resources, placement)
     if job.array_id is not None:
         state.in_array[job.array_id] += 1
     state.starts.append(Start(job, state.rooms[placements[0].node].node.engine, placements))
