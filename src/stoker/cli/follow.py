@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from stoker.cli.render import note
-from stoker.cli.texts import t
+from stoker.cli.texts import t, word
 from stoker.client import Client
 from stoker.job import Job, JobState
 from stoker.units import format_duration
@@ -45,5 +45,5 @@ def how_it_ended(job: Job) -> str:
         ran = t(" after {time}", time=format_duration(job.ended_at - job.started_at))
     code = t(", exit code {code}", code=job.exit_code) if job.exit_code else ""
     message = f": {job.message}" if job.message and job.message != f"exit code {job.exit_code}" else ""
-    state = t(str(job.state))
+    state = word(job.state.value)
     return t("job {label} {state}{ran}{code}", label=job.label, state=state, ran=ran, code=code) + message

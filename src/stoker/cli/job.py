@@ -12,7 +12,7 @@ from stoker.cli import squeue
 from stoker.cli.pick import one_job
 from stoker.cli.render import AsJson, columns, facts, moment, print_json, say
 from stoker.cli.session import connect
-from stoker.cli.texts import t
+from stoker.cli.texts import t, word
 from stoker.job import Job, Resources
 from stoker.units import format_bytes, format_clock, format_duration
 
@@ -42,7 +42,7 @@ def describe(found: Job) -> str:
     return facts(
         [
             (t("job"), f'{found.label} "{spec.name}"'),
-            (t("state"), t(str(found.state))),
+            (t("state"), word(found.state.value)),
             ("", found.message),
             (t("exit code"), "" if found.exit_code is None else str(found.exit_code)),
             (t("owner"), f"{found.owner} ({found.tenant})"),

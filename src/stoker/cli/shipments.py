@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stoker.cli.render import clean
-from stoker.cli.texts import t
+from stoker.cli.texts import t, word
 from stoker.shipment import Shipment, Stage, StageRun, StageState
 from stoker.telemetry import Telemetry
 from stoker.units import format_bytes, format_duration
@@ -36,7 +36,7 @@ def _texts(run: StageRun, telemetry: Telemetry, waits: str, now: float) -> list[
         case StageState.FAILED:
             return [t("failed: {message}", message=clean(run.message))]
         case StageState.CANCELLED:
-            return [t("cancelled")]
+            return [word("cancelled")]
     told = summary(run.stage, run.result)
     took = t("was there already") if run.state is StageState.REUSED else _took(run)
     return [f"{told}    {took}".strip()]
@@ -54,7 +54,7 @@ def _running(telemetry: Telemetry, waits: str, elapsed_s: float) -> list[str]:
     if share is None:
         phase = telemetry.phases[-1] if telemetry.phases else None
         doing = clean(phase.text or phase.name) if phase else t("waits: {reason}", reason=waits) if waits else ""
-        return [f"{doing or t('starting')}    {format_duration(elapsed_s)}"]
+        return [f"{doing or word('starting')}    {format_duration(elapsed_s)}"]
     step = t("step {step}/{total}", step=telemetry.step, total=telemetry.total)
     parts = [f"{bar(share)} {share:4.0%}", step, *_values(telemetry)]
     below = "   ".join([*_against_expected(telemetry), *_left(telemetry)])
@@ -118,7 +118,7 @@ def _reasons(tally: Any) -> str:
         return ""
     counts = {name: entry.get("count") if isinstance(entry, Mapping) else entry for name, entry in tally.items()}
     biggest = sorted(((n, c) for n, c in counts.items() if isinstance(c, int) and c), key=lambda item: -item[1])
-    return ", ".join(f"{count:,} {t(name.replace('_', ' '))}" for name, count in biggest[:3])
+    return ", ".join(f"{count:,} {word(name)}" for name, count in biggest[:3])
 
 
 def _import(result: Mapping[str, Any]) -> Iterator[str]:
@@ -155,7 +155,7 @@ def _evaluate(result: Mapping[str, Any]) -> Iterator[str]:
         return
     before, after = base.get("score"), new.get("score")
     if isinstance(before, (int, float)) and isinstance(after, (int, float)):
-        metric = t(str(result.get("metric", "score")).replace("_", " "))
+        metric = word(str(result.get("metric", "score")))
         yield t(
             "{metric}   base {before}   new {after}", metric=metric, before=f"{before:.1%}", after=f"{after:.1%}"
         )

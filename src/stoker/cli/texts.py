@@ -28,8 +28,166 @@ def t(text: str, **values: object) -> str:
     return text.format(**values) if values else text
 
 
+def word(value: str) -> str:
+    """A state, metric or reason for people; one nobody has translated stays as it is."""
+    plain = value.replace("_", " ")
+    return ZH.get(value, ZH.get(plain, plain)) if _language == "zh" else plain
+
+
 def _short(tag: str) -> str:
     return tag.replace("_", "-").partition("-")[0].partition(".")[0].lower()
 
 
-ZH: Mapping[str, str] = {}
+ZH: Mapping[str, str] = {
+    # up, login, keys, files
+    "{devices} devices, {cpus} CPUs on {nodes} nodes": "{devices} 个加速器，{cpus} 个 CPU，{nodes} 个节点",
+    "state {path}": "状态目录 {path}",
+    "console": "控制台",
+    "admin key (shown once)": "管理员密钥（仅显示一次）",
+    "Ctrl-C stops; jobs go on": "按 Ctrl-C 停止；作业继续运行",
+    "stopped; jobs go on": "已停止；作业继续运行",
+    "this user is logged in with it: {path}": "已为当前用户登录：{path}",
+    "to use it in another terminal: stoker login {url}": "在另一个终端中使用：stoker login {url}",
+    "API key: ": "API 密钥：",
+    "logged in to {url} as {name} ({role}, tenant {tenant}); kept in {path}":
+        "已以 {name}（{role}，租户 {tenant}）登录 {url}；保存在 {path}",
+    "key {id} for {name} ({role}, tenant {tenant}); shown once:":
+        "{name} 的密钥 {id}（{role}，租户 {tenant}），仅显示一次：",
+    "revoked": "已吊销",
+    "revoked {id}": "已吊销 {id}",
+    "deleted {id}": "已删除 {id}",
+    # jobs
+    "no job waits or runs; those that have ended: stoker jobs -a":
+        "没有排队或运行中的作业；已结束的作业：stoker jobs -a",
+    "job {label} {state}{ran}{code}": "作业 {label} {state}{ran}{code}",
+    " after {time}": "，运行了 {time}",
+    ", exit code {code}": "，退出码 {code}",
+    "job {label} goes on; again: stoker logs -f {label}, stop: stoker cancel {label}":
+        "作业 {label} 继续运行；再次查看：stoker logs -f {label}，取消：stoker cancel {label}",
+    "cancelled: {jobs}": "已取消：{jobs}",
+    "had ended before: {jobs}": "此前已结束：{jobs}",
+    "cancelled {id}; to go on with it: stoker ship --resume {id}":
+        "已取消 {id}；继续执行：stoker ship --resume {id}",
+    "job": "作业",
+    "state": "状态",
+    "exit code": "退出码",
+    "owner": "提交者",
+    "runs": "命令",
+    "script": "脚本",
+    "asks for": "申请资源",
+    "any device": "任意加速器",
+    "{count} nodes": "{count} 个节点",
+    "on": "节点",
+    "devices": "加速器",
+    "submitted": "提交时间",
+    "started": "开始时间",
+    "ended": "结束时间",
+    "ran for": "运行时长",
+    "time limit": "时间上限",
+    "priority": "优先级",
+    "queue": "队列",
+    "depends on": "依赖",
+    "folder": "工作目录",
+    "shipment": "交付任务",
+    "WHEN": "时间",
+    "ATTEMPT": "次数",
+    "REASON": "原因",
+    # states of jobs
+    "pending": "排队中",
+    "starting": "启动中",
+    "running": "运行中",
+    "stopping": "正在停止",
+    "succeeded": "成功",
+    "failed": "失败",
+    "cancelled": "已取消",
+    "timeout": "超时",
+    "out_of_memory": "内存不足",
+    "node_fail": "节点故障",
+    # reasons for which records are dropped
+    "empty": "空记录",
+    "no answer": "没有回答",
+    "exact duplicate": "完全重复",
+    "near duplicate": "近似重复",
+    "short doc": "过短",
+    "long doc": "过长",
+    "not text": "不是文本",
+    "broken utf8": "UTF-8 编码错误",
+    "bad json": "JSON 错误",
+    "nul byte": "含 NUL 字节",
+    "bad row": "行格式错误",
+    "bad roles": "对话角色错误",
+    "unknown columns": "列名无法识别",
+    "over limit": "超过长度上限",
+    "not messages": "不是对话",
+    "not an object": "不是 JSON 对象",
+    "too many hashes": "井号过多",
+    "too many bullets": "列表符号过多",
+    "too many ellipsis": "省略号过多",
+    "too many end ellipsis": "行末省略号过多",
+    "too few sentences": "句子过少",
+    "enough stop words": "常用词过少",
+    "below alpha threshold": "字母词过少",
+    "below avg threshold": "平均词长过短",
+    "above avg threshold": "平均词长过长",
+    "lorem ipsum": "占位文字",
+    "curly bracket": "含花括号",
+    # why
+    "Cause": "原因",
+    "Remedy": "处理",
+    # ship
+    "uploading {path}": "正在上传 {path}",
+    "waiting": "等待",
+    "failed: {message}": "失败：{message}",
+    "waits: {reason}": "排队：{reason}",
+    "was there already": "已有结果，直接复用",
+    "step {step}/{total}": "第 {step}/{total} 步",
+    "expected {value} tok/s: {share}": "预期 {value} tok/s，达成 {share}",
+    "about {time} left": "约剩 {time}",
+    "{records} records   {kept} kept": "{records} 条记录   保留 {kept} 条",
+    "{count} held out": "留出 {count} 条用于评测",
+    "personal data masked in {count}": "{count} 条已脱敏",
+    "{count} steps": "{count} 步",
+    "{metric}   base {before}   new {after}": "{metric}   基座 {before}   新模型 {after}",
+    "version {version}": "版本 {version}",
+    " (parent {parent})": "（父版本 {parent}）",
+    "ready, takes no requests yet": "已就绪，尚未接流量",
+    "{equal} of {all} probe answers agree with the trained model":
+        "{all} 个探测回答中有 {equal} 个与训练所得模型一致",
+    "version {version} is {alias}": "版本 {version} 成为 {alias}",
+    "before: version {version}": "此前：版本 {version}",
+    'now serving as "{name}"   try it: stoker chat {name}   back: stoker models rollback {name}':
+        "已上线，名称“{name}”   试用：stoker chat {name}   回滚：stoker models rollback {name}",
+    "registered: {name} version {version}   serve it: stoker models promote {name} {version}":
+        "已登记：{name} 版本 {version}   上线：stoker models promote {name} {version}",
+    "{id} was cancelled; go on with it: stoker ship --resume {id}":
+        "{id} 已取消；继续执行：stoker ship --resume {id}",
+    "{id} goes on; watch it again: the same command, stop it: stoker cancel {id}":
+        "{id} 继续执行；再次查看：重复同一命令，取消：stoker cancel {id}",
+    "exact match": "完全匹配",
+    "contains": "包含答案",
+    "token f1": "词元 F1",
+    "rouge l": "ROUGE-L",
+    "score": "得分",
+    # models, endpoints, chat
+    "model": "模型",
+    "aliases": "别名",
+    "base": "基座模型",
+    "parent": "父版本",
+    "engine": "推理引擎",
+    "dataset": "数据集",
+    "artifact": "产物",
+    "created": "创建时间",
+    "settings": "配置",
+    "metrics": "指标",
+    "{model} version {version} is {alias} now": "{model} 版本 {version} 现为 {alias}",
+    ", before: version {version}": "，此前为版本 {version}",
+    "endpoint": "端点",
+    "version": "版本",
+    "candidate": "候选版本",
+    "replicas": "副本",
+    "{name}: version {version} is being brought up; see: stoker endpoints show {name}":
+        "{name}：版本 {version} 正在启动；查看：stoker endpoints show {name}",
+    "{name} does not answer any more": "{name} 已下线",
+    "talking to {model}; Ctrl-D ends": "正在与 {model} 对话；按 Ctrl-D 结束",
+    "stopped": "已停止",
+}  # fmt: skip

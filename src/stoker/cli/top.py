@@ -8,7 +8,7 @@ from stoker.cli import jobs as joblist
 from stoker.cli import nodes as nodelist
 from stoker.cli.live import refresh
 from stoker.cli.session import connect
-from stoker.cli.texts import t
+from stoker.cli.texts import word
 from stoker.job import JobState
 
 _MOST = 200  # jobs shown
@@ -25,7 +25,7 @@ def top() -> None:
         counts = client.jobs.counts()
         found = client.jobs.list(states=joblist.ACTIVE, limit=_MOST)
         holding = [job for job in found if job.state in nodelist.HOLDING]
-        words = [f"{counts.get(state, 0)} {t(str(state))}" for state in (JobState.RUNNING, JobState.PENDING)]
+        words = [f"{counts.get(state, 0)} {word(state.value)}" for state in (JobState.RUNNING, JobState.PENDING)]
         return "\n".join(
             [
                 f"{time.strftime('%H:%M:%S')}  {client.login.url}  {', '.join(words)}",
