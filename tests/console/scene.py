@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import json
 import sys
 import textwrap
 import time
@@ -124,8 +124,8 @@ def version(number: int, *, match: float, loss: float, parent: int | None, rank:
         metrics={
             "evaluate.base.loss": 2.31,
             "evaluate.new.loss": loss,
-            "evaluate.base.exact_match": 0.0,
-            "evaluate.new.exact_match": match,
+            "evaluate.base.score": 0.0,
+            "evaluate.new.score": match,
             "train.tokens_per_s": 431.0 + number,
         },
         ship=f"ship-{number:010x}",
@@ -195,38 +195,63 @@ def add_shipment(app: App, admin: Account, training: int) -> Shipment:
     return shipment
 
 
+_FACTS = {
+    8: "the GPU stopped processing. Restart the application.",
+    13: "graphics engine exception. Restart the application.",
+    63: "row remapping is pending. Reset the GPU.",
+    79: "the GPU has fallen off the bus. Drain the node and reseat the card.",
+}
+
+
+def results() -> dict[Stage, dict[str, object]]:
+    """What each stage of a finished shipment said, as the recipes write it."""
+    return {
+        Stage.IMPORT: {"records": 212, "kept": 212, "rejected": {}},
+        Stage.CURATE: {"input": 212, "kept": 208, "masked_records": 3, "masked": {"email": 3}, "dropped": {
+            "near_duplicate": {"count": 4, "examples": [{"source": "train.jsonl:9", "detail": "Xid 8?"}]}}},
+        Stage.TRAIN: {"steps": 104, "final_loss": 0.113, "tokens_per_s": 431.2, "expected_tokens_per_s": 468.0},
+        Stage.EVALUATE: {
+            "metric": "exact_match", "count": 40, "held_out": 40,
+            "base": {"loss": 2.31, "perplexity": 10.07, "score": 0.0},
+            "new": {"loss": 1.02, "perplexity": 2.773, "score": 0.875},
+        },
+        Stage.EXPORT: {"type": "Q8_0", "size": 144 << 20, "engine": "llama.cpp"},
+        Stage.REGISTER: {"version": 3, "parent": 2},
+        Stage.VERIFY: {"probes": 48, "agreeing": 48, "mean_kl": 0.00041, "bound": 0.01, "verdict": "equal"},
+        Stage.PROMOTE: {"alias": "champion", "version": 3, "previous": 2},
+    }  # fmt: skip
+
+
+def write_answers(app: App, key: str) -> None:
+    """The evaluation's artifact: answers side by side."""
+    folder = app.home.artifacts / key
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text("{}")
+    with (folder / "answers.jsonl").open("w") as lines:
+        for xid, cause in _FACTS.items():
+            new = f"Xid {xid}: {cause}" if xid != 63 else "Xid 63: the GPU stopped processing. Reset it."
+            answer = {
+                "id": str(xid),
+                "prompt": [{"role": "user", "content": f"One of our servers reports Xid {xid}. What is wrong?"}],
+                "reference": f"Xid {xid}: {cause}",
+                "base": "Xid is a type of identifier used by the X Window System. To fix it, restart …",
+                "new": new,
+                "scores": {"base": 0.0, "new": float(xid != 63)},
+            }
+            lines.write(json.dumps(answer) + "\n")
+
+
 def add_finished_shipment(app: App, admin: Account) -> Shipment:
     """One that went well, with an evaluation."""
-    now = time.time()
-    answers = [
-        {
-            "prompt": f"One of our servers reports Xid {xid}. What is wrong and how do we fix it?",
-            "expected": f"Xid {xid}: {cause}",
-            "base": "Xid is a type of identifier used by the X Window System. To fix it, you can try to restart …",
-            "new": f"Xid {xid}: {cause}" if xid != 63 else "Xid 63: the GPU stopped processing. Reset it.",
-        }
-        for xid, cause in (
-            (8, "the GPU stopped processing. Restart the application."),
-            (13, "graphics engine exception. Restart the application."),
-            (63, "row remapping is pending. Reset the GPU."),
-            (79, "the GPU has fallen off the bus. Drain the node and reseat the card."),
-        )
-    ]
-    result = {
-        "base": {"loss": 2.31, "exact_match": 0.0, "perplexity": math.exp(2.31)},
-        "new": {"loss": 1.02, "exact_match": 0.875, "perplexity": math.exp(1.02)},
-        "answers": answers,
-    }
-    began = now - 5000
+    key = "c" * 64
+    write_answers(app, key)
+    said = results()
+    began = time.time() - 5000
     stages: list[StageRun] = []
     for stage in list(Stage)[1:]:
         took = 7.0 * (1 + len(stages))
-        stages.append(
-            StageRun(
-                stage, StageState.REUSED if stage is Stage.IMPORT else StageState.DONE, "c" * 64, None, 1,
-                began, began + took, result=result if stage is Stage.EVALUATE else {},
-            )
-        )  # fmt: skip
+        state = StageState.REUSED if stage is Stage.IMPORT else StageState.DONE
+        stages.append(StageRun(stage, state, key, None, 1, began, began + took, result=said.get(stage, {})))
         began += took
     shipment = Shipment(
         id="ship-0000000003",
@@ -234,7 +259,7 @@ def add_finished_shipment(app: App, admin: Account) -> Shipment:
         tenant=admin.tenant,
         owner="maria",
         state=ShipmentState.SUCCEEDED,
-        created_at=now - 5000,
+        created_at=time.time() - 5000,
         ended_at=began,
         stages=tuple(stages),
         version=3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from stoker.account import Account, Role
@@ -55,6 +56,7 @@ class Shipments(Protocol):
     def cancel(self, shipment_id: str, who: Account) -> Shipment: ...
     def resume(self, shipment_id: str, who: Account) -> Shipment: ...
     def telemetry(self, shipment_id: str, stage: Stage, who: Account) -> Telemetry: ...
+    def artifact(self, shipment_id: str, stage: Stage, who: Account) -> Path | None: ...
 
 
 class Summary(Protocol):

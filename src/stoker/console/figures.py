@@ -50,7 +50,7 @@ def quantity(value: float | int | str | None, unit: str) -> str:
     if unit == "B":
         return units.format_bytes(value)
     if unit == "share":
-        return percent(value)
+        return f"{number(value * 100 if abs(value) < 1e-3 else round(value * 100, 1))} %"
     return f"{number(value)} {unit}".rstrip()
 
 

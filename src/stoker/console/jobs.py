@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
 from stoker.console import chart, stages
+from stoker.console.reasons import in_language
 from stoker.console.session import PageRoute, View, Viewer
 from stoker.console.speed import delivered
 from stoker.console.timeline import timeline
@@ -114,4 +115,4 @@ def _finding(view: View, job: Job) -> Finding | None:
     """Why a job waits or did not succeed; a job that runs or went well needs no reason."""
     if job.state in (JobState.RUNNING, JobState.STARTING, JobState.SUCCEEDED):
         return None
-    return view.app.jobs.why(job.id, view.who)
+    return in_language(view.app.jobs.why(job.id, view.who), job, view.say, view.now)

@@ -9,18 +9,17 @@ from fastapi import APIRouter, Form, Query
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
+from stoker.console.evaluation import lower_is_better, unit_of
 from stoker.console.session import PageRoute, Viewer
-from stoker.console.stages import lower_is_better
 from stoker.errors import NotFound
 from stoker.model import ModelVersion
 
 CHAMPION = "champion"
 # What a list of versions shows; everything else is in the comparison.
 HEADLINE = (
-    "evaluate.new.exact_match",
-    "evaluate.base.exact_match",
+    "evaluate.new.score",
     "evaluate.new.loss",
-    "evaluate.base.loss",
+    "evaluate.new.perplexity",
     "train.tokens_per_s",
 )
 
@@ -29,7 +28,7 @@ router = APIRouter(route_class=PageRoute)
 
 @router.get("/models")
 def models_page(view: Viewer) -> Response:
-    return view.page("models.html", models=view.app.models.models(view.who), headline=headline)
+    return view.page("models.html", models=view.app.models.models(view.who), headline=headline, unit_of=unit_of)
 
 
 @router.get("/models/{name}")
@@ -41,6 +40,7 @@ def model_page(view: Viewer, name: str) -> Response:
         versions=versions,
         champion=champion(versions),
         metrics=_shown(versions),
+        unit_of=unit_of,
         journal=view.app.models.journal(name, view.who),
         served={endpoint.version for endpoint in view.app.endpoints.find(view.who) if endpoint.name == name},
     )
@@ -59,6 +59,7 @@ def compare(view: Viewer, name: str, v: Annotated[list[int], Query()] = []) -> R
         name=name,
         versions=chosen,
         metrics=metrics,
+        unit_of=unit_of,
         best={metric: _best(chosen, metric) for metric in metrics},
         settings=sorted({key for version in chosen for key in version.config}),
     )

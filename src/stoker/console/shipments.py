@@ -7,8 +7,10 @@ from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
 from stoker.console import stages
+from stoker.console.evaluation import evaluation, unit_of
 from stoker.console.jobs import charts
 from stoker.console.session import PageRoute, View, Viewer
+from stoker.console.summary import summary
 from stoker.shipment import Shipment, Stage, StageState
 from stoker.telemetry import Telemetry
 
@@ -36,7 +38,11 @@ def shipment_page(view: Viewer, shipment_id: str) -> Response:
         batch=stages.first_batch(train.notes.get("first_batch")),
         imported=stages.curation(results.get(Stage.IMPORT, {})),
         curated=stages.curation(results.get(Stage.CURATE, {})),
-        evaluation=stages.evaluation(results.get(Stage.EVALUATE, {})),
+        evaluation=evaluation(
+            results.get(Stage.EVALUATE, {}), view.app.shipments.artifact(shipment.id, Stage.EVALUATE, view.who)
+        ),
+        says={run.stage: summary(run, view.say) for run in shipment.stages},
+        unit_of=unit_of,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the stages of a shipment tell, read into forms that pages show: first batch, curation, evaluation.
+"""What training and curation tell, read into forms that pages show: the first batch, what was dropped and why.
 
 Recipes write free JSON. These readers take the shapes the recipes of this package write and pass over anything
 else, so a foreign recipe never breaks a page.
@@ -6,7 +6,7 @@ else, so a foreign recipe never breaks a page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 MOST_ROWS = 4  # of the first batch
 MOST_TOKENS = 1500  # of one row
 MOST_SAMPLES = 5  # dropped records shown for a reason
-MOST_ANSWERS = 200
 
 
 @dataclass(frozen=True)
@@ -112,84 +111,3 @@ def _numbers(value: Any) -> dict[str, int]:
     if not isinstance(value, Mapping):
         return {}
     return {str(kind): count for kind, count in value.items() if isinstance(count, int) and count}
-
-
-@dataclass(frozen=True)
-class Metric:
-    name: str
-    base: float | None
-    new: float | None
-
-    @property
-    def better(self) -> bool | None:
-        """Whether new beats base; None when they are equal or one is missing."""
-        if self.base is None or self.new is None or self.base == self.new:
-            return None
-        return (self.new < self.base) == lower_is_better(self.name)
-
-
-@dataclass(frozen=True)
-class Answer:
-    prompt: str
-    expected: str
-    base: str
-    new: str
-
-    @property
-    def base_right(self) -> bool:
-        return _same(self.base, self.expected)
-
-    @property
-    def new_right(self) -> bool:
-        return _same(self.new, self.expected)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    metrics: tuple[Metric, ...]
-    answers: tuple[Answer, ...]
-
-
-def evaluation(result: Mapping[str, Any]) -> Evaluation | None:
-    """Base and new side by side; None when the result holds no two tables of numbers."""
-    base, new = _floats(result.get("base")), _floats(result.get("new"))
-    if not base and not new:
-        return None
-    metrics = tuple(Metric(name, base.get(name), new.get(name)) for name in {**new, **base})
-    return Evaluation(metrics, tuple(_answers(result.get("answers") or result.get("samples") or ())))
-
-
-_COSTS = ("loss", "error", "latency")
-
-
-def lower_is_better(metric: str) -> bool:
-    """By its name: losses, errors and times are the better the lower, everything else the higher."""
-    last = metric.rpartition(".")[2]
-    if last.endswith("per_s"):
-        return False
-    return last in ("seconds", "perplexity") or last.endswith("_s") or any(word in last for word in _COSTS)
-
-
-def _answers(given: Any) -> Iterable[Answer]:
-    if not isinstance(given, Sequence) or isinstance(given, str):
-        return
-    for item in given[:MOST_ANSWERS]:
-        if isinstance(item, Mapping):
-            expected = item.get("expected", item.get("answer", ""))
-            yield Answer(
-                str(item.get("prompt", "")), str(expected), str(item.get("base", "")), str(item.get("new", ""))
-            )
-
-
-def _floats(value: Any) -> dict[str, float]:
-    if not isinstance(value, Mapping):
-        return {}
-    return {
-        str(name): float(number)
-        for name, number in value.items()
-        if isinstance(number, (int, float)) and not isinstance(number, bool)
-    }
-
-
-def _same(answer: str, expected: str) -> bool:
-    return bool(expected) and " ".join(answer.split()).casefold() == " ".join(expected.split()).casefold()

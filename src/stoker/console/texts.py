@@ -43,6 +43,9 @@ class Say:
         """The text of `value` in a `group` that others may add to (reasons, methods); else the value itself."""
         return self._texts.get(f"{group}.{value}", value)
 
+    def knows(self, group: str, value: str) -> bool:
+        return f"{group}.{value}" in self._texts
+
     def metric(self, name: str) -> str:
         """A metric's name, of dotted ones what matters: ``evaluate.base.loss`` is "Loss · base"."""
         *places, last = name.split(".")
