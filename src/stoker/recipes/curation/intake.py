@@ -120,7 +120,7 @@ def _listing(data: Path, heldout: Path | None) -> Listing:
     listing = list_files(data)
     if heldout is None:
         return listing
-    held = [replace(file, split="heldout") for file in list_files(heldout).files]
+    held = [replace(file, split="heldout", name=f"heldout/{file.name}") for file in list_files(heldout).files]
     return replace(listing, files=[*listing.files, *held])
 
 
