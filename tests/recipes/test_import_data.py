@@ -19,11 +19,9 @@ from stoker.recipes.curation.intake import ImportConfig, inspect
 from stoker.recipes.curation.record import Rejected, checked_messages
 from stoker.recipes.stage import Stage
 
-CHAT = [
-    {"role": "user", "content": "What is Xid 79?"},
-    {"role": "assistant", "content": "The GPU fell off the bus."},
-]
-PAIR = {"prompt": "What is Xid 79?", "completion": "The GPU fell off the bus."}
+ASKED, SAID = "What is Xid 79?", "The GPU fell off the bus."
+CHAT = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": SAID}]
+PAIR = {"prompt": ASKED, "completion": SAID}
 
 
 def imported(data: Path, **config: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
