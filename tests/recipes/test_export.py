@@ -14,16 +14,8 @@ pytest.importorskip("xllamacpp")
 
 from stoker.recipes.export_base import open_base
 from stoker.recipes.merge import Merged
-from tests.recipes.tiny_models import (
-    disturb,
-    make_model,
-    make_tokenizer,
-    run_recipe,
-    save_base,
-    save_probes,
-    save_training,
-    serving,
-)
+from tests.recipes.tiny_models import disturb, make_model, make_tokenizer, save_base, save_probes, save_training
+from tests.recipes.tiny_services import run_recipe, serving
 
 # transformers warns about its own use of its old name
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")

@@ -16,17 +16,8 @@ pytest.importorskip("xllamacpp")
 from stoker.recipes.export_base import open_base
 from stoker.recipes.soft_prompt import token_names, with_prompt_rows
 from tests.recipes.test_export import exported, verified
-from tests.recipes.tiny_models import (
-    KEY,
-    disturb,
-    make_model,
-    make_tokenizer,
-    run_recipe,
-    save_base,
-    save_probes,
-    save_training,
-    serving,
-)
+from tests.recipes.tiny_models import disturb, make_model, make_tokenizer, save_base, save_probes, save_training
+from tests.recipes.tiny_services import KEY, run_recipe, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 VIRTUAL = 5

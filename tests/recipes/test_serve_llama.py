@@ -17,17 +17,8 @@ pytest.importorskip("xllamacpp")
 
 from stoker.recipes.cpus import usable_cpus
 from tests.recipes.test_export import exported
-from tests.recipes.tiny_models import (
-    KEY,
-    make_model,
-    make_tokenizer,
-    run_recipe,
-    save_base,
-    save_training,
-    serving,
-    start_service,
-    wait_ready,
-)
+from tests.recipes.tiny_models import make_model, make_tokenizer, save_base, save_training
+from tests.recipes.tiny_services import KEY, run_recipe, serving, start_service, wait_ready
 
 MESSAGES = [{"role": "user", "content": "Why is the GPU hot?"}]
 HEADERS = {"Authorization": f"Bearer {KEY}"}

@@ -25,15 +25,8 @@ from stoker.recipes.gguf_vocabulary import TEMPLATE as TEMPLATE_KEY
 from stoker.recipes.kl import divergence
 from stoker.recipes.served import Position
 from stoker.recipes.verify import Config, Probe, compare_one, judge, wilson_upper
-from tests.recipes.tiny_models import (
-    TEMPLATE,
-    make_model,
-    make_tokenizer,
-    run_recipe,
-    save_base,
-    save_probes,
-    serving,
-)
+from tests.recipes.tiny_models import TEMPLATE, make_model, make_tokenizer, save_base, save_probes
+from tests.recipes.tiny_services import run_recipe, serving
 
 
 def as_trained(base: Base, _other: Base) -> Base:

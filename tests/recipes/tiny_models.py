@@ -1,4 +1,4 @@
-"""Tiny random models with a real byte-level tokenizer, what training leaves of them, and how to serve them.
+"""Tiny random models with a real byte-level tokenizer, and what training and evaluation leave of them.
 
 Random weights are drawn wide, so that next-token distributions are peaked like a trained model's: between flat
 distributions every two models look alike.
@@ -7,13 +7,7 @@ distributions every two models look alike.
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +15,6 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-KEY = "sk-test"
 TEMPLATE = (
     "{% for message in messages %}"
     "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
@@ -129,48 +122,3 @@ def _greedy(model: Any, ids: list[int], count: int, end: int) -> tuple[list[int]
         tops.append(list(zip(best.indices.tolist(), best.values.tolist(), strict=True)))
         said.append(tops[-1][0][0])
     return said, tops
-
-
-def run_recipe(name: str, folder: Path, config: dict[str, Any], **inputs: Path) -> subprocess.CompletedProcess[str]:
-    """Run recipe `name` as a job would; its output is ``folder/NAME``."""
-    spec = _write_spec(name, folder, config, inputs)
-    command = [sys.executable, "-m", f"stoker.recipes.{name}", str(spec)]
-    return subprocess.run(command, env={**os.environ, "STOKER_SERVICE_KEY": KEY}, text=True, capture_output=True)
-
-
-@contextmanager
-def serving(name: str, folder: Path, config: dict[str, Any]) -> Iterator[str]:
-    """The URL of a running service recipe."""
-    process, reports = start_service(name, folder, config)
-    try:
-        yield wait_ready(process, reports)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-
-
-def start_service(name: str, folder: Path, config: dict[str, Any]) -> tuple[subprocess.Popen[str], Path]:
-    spec = _write_spec(name, folder, config, {})
-    reports = folder / f"{name}.probe.jsonl"
-    reports.unlink(missing_ok=True)
-    environment = {**os.environ, "STOKER_SERVICE_KEY": KEY, "STOKER_PROBE": str(reports)}
-    with (folder / f"{name}.log").open("w") as log:
-        command = [sys.executable, "-m", f"stoker.recipes.{name}", str(spec)]
-        return subprocess.Popen(command, env=environment, stderr=log, text=True), reports
-
-
-def wait_ready(process: subprocess.Popen[str], reports: Path) -> str:
-    while process.poll() is None:
-        for line in reports.read_text().splitlines() if reports.exists() else []:
-            if (report := json.loads(line))["kind"] == "ready":
-                return str(report["url"])
-        time.sleep(0.02)
-    raise AssertionError(f"the service ended with {process.returncode}: {reports.read_text()}")
-
-
-def _write_spec(name: str, folder: Path, config: dict[str, Any], inputs: dict[str, Path]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    spec = folder / f"{name}.json"
-    given = {key: str(path) for key, path in inputs.items()}
-    spec.write_text(json.dumps({"config": config, "inputs": given, "output": str(folder / name)}))
-    return spec

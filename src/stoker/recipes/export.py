@@ -28,6 +28,7 @@ from stoker.recipes.gguf_writer import Content, FileType, write
 from stoker.recipes.hf_vocabulary import read_vocabulary
 from stoker.recipes.merge import Merged
 from stoker.recipes.soft_prompt import read_prompt, token_names, with_prompt_rows
+from stoker.sources import basemodel
 from stoker.typed import strict
 
 VERSION = 1
@@ -104,7 +105,7 @@ def _trained(base: Base, train: Path, method: str) -> Base:
 def _full(base: Base, model: Path) -> Base:
     """The trained tensors under the base's numbers and vocabulary; the model's own where it was resized."""
     config = json.loads((model / "config.json").read_text())
-    tensors = FolderTensors(model, tied=bool(config.get("tie_word_embeddings", base.family.scaled_embedding)))
+    tensors = FolderTensors(model, tied=bool(config.get("tie_word_embeddings", base.family.always_tied)))
     if tensors.shape(EMBEDDING) == base.tensors.shape(EMBEDDING):
         return replace(base, tensors=tensors)
     return replace(open_base(model), vocabulary=read_vocabulary(model, config))
@@ -129,7 +130,7 @@ def _for_torch(stage: stage.Stage[Config], method: str, reason: str) -> dict[str
         "digest": digest(stage.output / part),
         "method": method,
         "base": str(base),
-        "base_digest": digest(base),
+        "base_digest": basemodel.digest(base),
         "reason": reason,
     }
 

@@ -64,7 +64,7 @@ def _open_folder(folder: Path) -> Base:
     family = family_of_hf(str(config.get("model_type", "")))
     numbers = numbers_of_hf(family, config)
     factors = rope_factors(config)
-    tied = bool(config.get("tie_word_embeddings", family.scaled_embedding))
+    tied = bool(config.get("tie_word_embeddings", family.always_tied))
     return Base(
         family,
         {

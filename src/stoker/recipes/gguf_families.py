@@ -51,8 +51,7 @@ class Family:
     interleaved_rope: bool = False  # Q and K rows are reordered: GGUF rotates neighbours, HF rotates halves
     norm_offset: float = 0.0  # GGUF's norm weights are HF's plus this
     sandwich_norms: bool = False  # norms behind attention and feed-forward too
-    scaled_embedding: bool = False  # embeddings are multiplied by sqrt(hidden) on the way in
-    can_untie: bool = True  # llama.cpp reads a separate output matrix for it
+    always_tied: bool = False  # llama.cpp reads no separate output matrix for it
     head_dim_keys: bool = False  # head_dim need not be hidden / heads, so it is written
 
     @property
@@ -108,14 +107,13 @@ FAMILIES = (
     Family("llama", ("llama", "mistral"), interleaved_rope=True),
     Family("qwen2", ("qwen2",)),
     Family("qwen3", ("qwen3",), head_dim_keys=True),
-    Family("gemma", ("gemma",), norm_offset=1, scaled_embedding=True, can_untie=False, head_dim_keys=True),
+    Family("gemma", ("gemma",), norm_offset=1, always_tied=True, head_dim_keys=True),
     Family(
         "gemma2",
         ("gemma2",),
         norm_offset=1,
         sandwich_norms=True,
-        scaled_embedding=True,
-        can_untie=False,
+        always_tied=True,
         head_dim_keys=True,
     ),
 )

@@ -26,7 +26,7 @@ from stoker import probe
 from stoker.errors import BadInput, Broken
 from stoker.recipes import stage
 from stoker.recipes.cpus import usable_cpus
-from stoker.sources.basemodel import architecture
+from stoker.sources import gguf
 from stoker.typed import strict
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Config:
 
     model: str  # a .gguf file, or the folder that `export` wrote
     alias: str  # the name clients ask for
-    context: int = 0  # longest prompt plus answer of one request, tokens; 0 takes the model's own
+    context: int = 0  # longest prompt plus answer of one request, tokens; 0 takes the model's own, at most 4096
     slots: int = 4  # requests answered at the same time; each has its own `context`
     threads: int = 0  # 0 takes all CPUs this job may use
     host: str = "127.0.0.1"
@@ -90,7 +90,7 @@ def _params(config: Config, model: Path) -> xllamacpp.CommonParams:
     params.model.path = str(model)
     params.model_alias = {config.alias}
     params.n_parallel = config.slots
-    params.n_ctx = config.context * config.slots or architecture(model).context * config.slots
+    params.n_ctx = (config.context or min(_trained_context(model), 4096)) * config.slots
     threads = config.threads or usable_cpus()
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
@@ -103,6 +103,11 @@ def _params(config: Config, model: Path) -> xllamacpp.CommonParams:
     params.ui = False
     params.verbosity = 2  # warnings
     return params
+
+
+def _trained_context(model: Path) -> int:
+    metadata = gguf.header(model).metadata
+    return int(metadata[f"{metadata['general.architecture']}.context_length"])
 
 
 def _load(params: xllamacpp.CommonParams, model: Path, log: Path) -> xllamacpp.Server:

@@ -12,7 +12,6 @@ a trained model's logits are spread). llama.cpp is told besides to give it proba
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +46,11 @@ def read_prompt(adapter: Path, hidden: int) -> Matrix:
 
 def with_prompt_rows(base: Base, prompt: Matrix) -> Tensors:
     """`base`'s tensors with the prompt's rows below the embedding and inert rows below the output matrix."""
-    if not base.family.can_untie:
+    if base.family.always_tied:
         raise Unfit(
             f"llama.cpp ties the output of {base.family.architecture} to its embedding; serve it with torch"
         )
     embedding = base.tensors.read(EMBEDDING)
-    hidden = embedding.shape[1]
-    rows = prompt / np.float32(math.sqrt(hidden)) if base.family.scaled_embedding else prompt
     output = base.tensors.read(OUTPUT) if OUTPUT in set(base.tensors.names()) else embedding
     inert = np.repeat(output.mean(axis=0, keepdims=True), len(prompt), axis=0)
-    return Overlaid(base.tensors, {EMBEDDING: np.vstack([embedding, rows]), OUTPUT: np.vstack([output, inert])})
+    return Overlaid(base.tensors, {EMBEDDING: np.vstack([embedding, prompt]), OUTPUT: np.vstack([output, inert])})
