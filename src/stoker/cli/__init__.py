@@ -16,6 +16,7 @@ from stoker.cli.commands import COMMANDS, SECTIONS, load
 from stoker.errors import StokerError, near
 
 INTERRUPTED = 130
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # its module moved between versions of Typer
 
 
 class _Root(TyperGroup):
@@ -70,20 +71,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code. What goes wrong for a known reason is one line on stderr."""
     command = typer.main.get_command(app)
     try:
-        result = command.main(
-            args=list(sys.argv[1:] if arguments is None else arguments), prog_name="stoker", standalone_mode=False
-        )
+        # Not command.main(): that has its own ideas of what to print and how to exit.
+        with command.make_context("stoker", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            result = command.invoke(context)
         sys.stdout.flush()
+    except typer.Exit as ended:
+        return ended.exit_code
     except StokerError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         return _pipe_closed()
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # Typer's own usage errors, whose class moved between versions
-            raise
+    except _UsageError as error:
         return _usage(error)
+    except OSError as error:
+        return _fail(f"{error.filename or 'cannot go on'}: {(error.strerror or str(error)).lower()}", 1)
+    finally:
+        session.end()
     return result if isinstance(result, int) else 0
 
 

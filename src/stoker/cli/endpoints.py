@@ -11,7 +11,9 @@ from stoker.cli.session import connect
 from stoker.cli.texts import t
 from stoker.endpoint import Endpoint, ReplicaState
 
-app = typer.Typer(help="List, deploy and stop endpoints.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, deploy and stop endpoints.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help='What callers put in "model".')]
 

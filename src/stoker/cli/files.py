@@ -12,7 +12,9 @@ from stoker.cli.session import connect
 from stoker.cli.texts import t
 from stoker.units import format_bytes
 
-app = typer.Typer(help="Upload, list and delete files.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Upload, list and delete files.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 @app.command("list")

@@ -11,7 +11,9 @@ from stoker.cli.render import AsJson, columns, moment, print_json, say
 from stoker.cli.session import connect
 from stoker.cli.texts import t
 
-app = typer.Typer(help="Create, list and revoke keys.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Create, list and revoke keys.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 @app.command("list")

@@ -13,7 +13,12 @@ from stoker.cli.texts import t
 from stoker.errors import BadInput, NotFound
 from stoker.model import ModelVersion, Promotion
 
-app = typer.Typer(help="List, compare, promote and roll back models.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, compare, promote and roll back models.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="A registered model.")]
 

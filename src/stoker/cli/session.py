@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from stoker.client import Client
 
 _url = ""
+_ends = ExitStack()  # what is closed when the command line ends
 
 
 def begin(url: str, lang: str) -> None:
@@ -24,7 +26,12 @@ def connect() -> Client:
     """The client for the server that was named, or that this user last logged in to."""
     from stoker.client import Client
 
-    return Client(url=_url or None)
+    return _ends.enter_context(Client(url=_url or None))
+
+
+def end() -> None:
+    """Called once per command line, however it ended."""
+    _ends.close()
 
 
 def on_this_machine(client: Client) -> bool:

@@ -64,12 +64,14 @@ def _greet(app: App, url: str, secret: str | None) -> None:
     what = t("{devices} devices, {cpus} CPUs on {nodes} nodes", devices=devices, cpus=cpus, nodes=len(nodes))
     say(f"Stoker {__version__} · {socket.gethostname()}   {what}   {t('state {path}', path=app.home.path)}")
     say(f"  {t('console')}  {url}      API  {url}/docs      OpenAI base_url  {url}/v1")
-    if secret is None:
-        say(f"  {t('Ctrl-C stops; jobs go on')}")
-        return
-    say(f"  {t('admin key (shown once)')}  {secret}      {t('Ctrl-C stops; jobs go on')}")
+    if secret is not None:
+        say(f"  {t('admin key (shown once)')}  {secret}")
+        say(f"  {_remember(app, url, secret)}")
+    say(f"  {t('Ctrl-C stops; jobs go on')}")
+
+
+def _remember(app: App, url: str, secret: str) -> str:
+    """Log this user in to their own home's platform, if they are logged in nowhere; says what was done."""
     if app.home.path == default_home().absolute() and stored_login() is None:
-        path = store_login(Login(url, secret))
-        say("  " + t("this user is logged in with it: {path}", path=path))
-    else:
-        say("  " + t("to use it in another terminal: stoker login {url}", url=url))
+        return t("this user is logged in with it: {path}", path=store_login(Login(url, secret)))
+    return t("to use it in another terminal: stoker login {url}", url=url)

@@ -1,0 +1,76 @@
+"""Chinese texts: every English one has its own, with the same places."""
+
+from __future__ import annotations
+
+import ast
+import string
+from pathlib import Path
+
+import pytest
+
+from stoker.cli import texts
+from stoker.errors import BadInput
+from stoker.job import JobState
+
+SOURCE = Path(texts.__file__).parent
+
+
+def _used() -> set[str]:
+    """First arguments of all calls of ``t``."""
+    found = set()
+    for path in SOURCE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "t":
+                first = node.args[0]
+                where = f"{path.name}:{node.lineno}"
+                assert isinstance(first, ast.Constant), (
+                    f"{where}: t() takes a literal; what is not known is for word()"
+                )
+                found.add(str(first.value))
+    return found
+
+
+def _places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_every_text_is_translated_with_the_same_places() -> None:
+    used = _used()
+    assert len(used) > 60
+    assert used - set(texts.ZH) == set()
+    for english, chinese in texts.ZH.items():
+        assert _places(english) == _places(chinese), english
+
+
+def test_every_state_of_a_job_has_a_word() -> None:
+    texts.use("zh")
+    assert all(texts.word(state.value) != state.value for state in JobState)
+    assert texts.word("some_new_reason") == "some new reason"
+
+
+@pytest.mark.parametrize(
+    ("environ", "given", "language"),
+    [
+        ({"LANG": "zh_CN.UTF-8"}, "", "zh"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C.UTF-8"}, "", "en"),
+        ({"LANG": "de_DE.UTF-8"}, "", "en"),
+        ({"LANG": "en_US.UTF-8", "STOKER_LANG": "zh"}, "", "zh"),
+        ({"STOKER_LANG": "zh"}, "en", "en"),
+        ({}, "zh-Hans", "zh"),
+        ({}, "", "en"),
+    ],
+)
+def test_the_language_is_the_callers(
+    environ: dict[str, str], given: str, language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("STOKER_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    texts.use(given)
+    assert texts.t("waiting") == {"en": "waiting", "zh": "等待"}[language]
+
+
+def test_an_unknown_language_is_refused_when_it_was_asked_for() -> None:
+    with pytest.raises(BadInput, match="allowed are en, zh"):
+        texts.use("fr")
