@@ -77,11 +77,12 @@ class JobDesk:
     def resolve(self, label: str, who: Account) -> list[Job]:
         """The jobs that `label` names: an id (an array: all of it), an element ``17_3``, or a name (the newest)."""
         head, _, index = label.partition("_")
-        if head.isdigit() and (index.isdigit() or not index):
+        found: list[Job] = []
+        if head.isdecimal() and (index.isdecimal() or label == head):
             found = [job for job in self._store.of_array(int(head)) if not index or job.array_index == int(index)]
             if not found and not index:
                 found = self._store.by_ids([int(head)])
-        else:
+        elif label:
             found = self._store.find(Filter(tenant=_tenant(who), name=label), limit=1)
             if found and found[0].array_id is not None:
                 found = self._store.of_array(found[0].array_id)

@@ -8,10 +8,15 @@ import fcntl
 import json
 import os
 import socket
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from stoker.errors import BadInput, HomeBusy, NoSpace
 from stoker.home import Home
+
+# A killed platform's child that was just being started holds a copy of the lock until its exec.
+_LINGER_SECONDS = 2.0
 
 
 class HomeLock:
@@ -22,13 +27,12 @@ class HomeLock:
         make_home(home)
         self._path = home.lock
         self._descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._descriptor)
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            raise HomeBusy(_held_by(home)) from None
+        until = time.monotonic() + _LINGER_SECONDS
+        while not _locked(self._descriptor):
+            if time.monotonic() > until or _alive(holder(home)):
+                os.close(self._descriptor)
+                raise HomeBusy(_held_by(home))
+            time.sleep(0.01)
         self.tell(address="")
 
     def tell(self, *, address: str) -> None:
@@ -40,6 +44,22 @@ class HomeLock:
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _alive(told: Mapping[str, object]) -> bool:
+    """Whether the holder that was told runs, or may run: on another host nobody can say."""
+    pid = told.get("pid")
+    if told.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return True
+    return Path(f"/proc/{pid}").exists()
 
 
 def make_home(home: Home) -> None:

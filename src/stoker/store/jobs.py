@@ -17,6 +17,7 @@ from stoker.store.tables import events, jobs, submissions
 from stoker.typed import dump, read
 
 _FINAL = [state.value for state in FINAL]
+_LARGEST = 2**63 - 1  # what a database can be asked for
 _FEW = 500  # ids in one IN (...): SQLite's oldest limit is 999
 
 
@@ -111,6 +112,8 @@ class JobStore:
             return _by_ids(connection, ids)
 
     def of_array(self, array_id: int) -> list[Job]:
+        if array_id > _LARGEST:
+            return []
         with self._database.read() as connection:
             rows = connection.execute(select(jobs).where(jobs.c.array_id == array_id).order_by(jobs.c.id))
             return [_job(row) for row in rows]
@@ -236,7 +239,7 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
 def _by_ids(connection: Connection, ids: Sequence[int]) -> list[Job]:
     """In the order of `ids`; unknown ones are left out."""
     found: dict[int, Job] = {}
-    for few in _split(ids):
+    for few in _split([job_id for job_id in ids if 0 < job_id <= _LARGEST]):
         for row in connection.execute(select(jobs).where(jobs.c.id.in_(few))):
             found[row.id] = _job(row)
     return [found[job_id] for job_id in ids if job_id in found]
