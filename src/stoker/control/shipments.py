@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -18,27 +16,24 @@ from stoker.control.changes import Changes
 from stoker.control.endpoints import EndpointDesk
 from stoker.control.jobs import JobDesk
 from stoker.control.models import CHAMPION, ModelDesk
+from stoker.control.request import RequestReader
 from stoker.control.rights import platform, require, require_sight
 from stoker.control.stages import StageJobs
-from stoker.errors import BadInput, Conflict, StokerError
+from stoker.errors import Conflict, StokerError
 from stoker.home import Home
 from stoker.job import Job, JobState
 from stoker.model import ModelVersion
-from stoker.ship.chain import CHAIN, HUB, config_of, key_of, steps_of
+from stoker.ship.chain import CHAIN, config_of, key_of, steps_of
 from stoker.ship.decide import Act, Action, Done, Fail, Reuse, RunJob, Snapshot, Succeed, decide
-from stoker.shipment import Shipment, ShipmentRequest, ShipmentState, Source, Stage, StageRun, StageState
-from stoker.sources.catalogue import on_hub, resolve
+from stoker.shipment import Shipment, ShipmentRequest, ShipmentState, Stage, StageRun, StageState
 from stoker.store.artifacts import Artifacts
 from stoker.store.registry import Registry
 from stoker.store.shipments import KeptShipment, ShipmentStore
 from stoker.telemetry import Telemetry
-from stoker.typed import dump
 
 log = logging.getLogger(__name__)
 
 PLATFORM = platform()
-
-_METHODS = ("lora", "full", "ptuning", "bottleneck", "ia3")
 
 
 class ShipmentDesk:
@@ -65,10 +60,9 @@ class ShipmentDesk:
         self._endpoints = endpoints
         self._registry = registry
         self._artifacts = artifacts
-        self._home = home
         self._clock = clock
         self._changes = changes
-        self._file_path = file_path
+        self._reader = RequestReader(registry, artifacts, home, file_path)
         self._stage_jobs = StageJobs(jobs, artifacts, largest_node)
         self._under_way: dict[str, int] = {}  # content address -> the job that is making it
 
@@ -80,10 +74,7 @@ class ShipmentDesk:
         Reads all data once for its digest. Raises BadInput, NotFound (with near names), Conflict.
         """
         require(who, Role.USER, "ship a model")
-        request = self._with_hub(request)
-        sources = self._sources(request, who)
-        self._check(request, who)
-        digest = _request_digest(request, sources)
+        request, sources, digest = self._reader.read(request, who)
         running = self._store.same_request(digest, who.tenant)
         if running is not None:
             return running
@@ -136,7 +127,7 @@ class ShipmentDesk:
                 state=ShipmentState.RUNNING,
                 ended_at=None,
                 message="",
-                sources=self._sources(kept.shipment.request, who),
+                sources=self._reader.sources(kept.shipment.request, who),
                 stages=tuple(_reset(run) for run in kept.shipment.stages),
             )
             if self._store.save(again, kept.revision):
@@ -321,42 +312,6 @@ class ShipmentDesk:
         )
         return replace(shipment, stages=stages)
 
-    # checking a request
-
-    def _sources(self, request: ShipmentRequest, who: Account) -> dict[str, Source]:
-        paths = {"data": self._data_path(request.data, who)}
-        if not request.base.startswith(HUB):
-            paths["base"] = resolve(request.base, self._home.path).path
-        if request.heldout:
-            paths["heldout"] = self._data_path(request.heldout, who)
-        return {name: Source(str(path), self._artifacts.digest(path)) for name, path in paths.items()}
-
-    def _with_hub(self, request: ShipmentRequest) -> ShipmentRequest:
-        named = on_hub(request.base, self._home.path)
-        return replace(request, base=f"{HUB}{named}") if named else request
-
-    def _data_path(self, given: str, who: Account) -> Path:
-        if given.startswith("file-") and "/" not in given:
-            return self._file_path(given, who)
-        path = Path(given)
-        if not path.is_absolute():
-            raise BadInput(f'data "{given}" must be an absolute path on the server or a file id', param="data")
-        if path.is_dir() and not any(path.iterdir()):
-            raise BadInput(f"{path} is an empty folder; put .jsonl, .csv, .parquet, .txt, .md or .html in it")
-        return path
-
-    def _check(self, request: ShipmentRequest, who: Account) -> None:
-        if request.method not in _METHODS:
-            raise BadInput(f'method "{request.method}" was given; allowed: {", ".join(_METHODS)}', param="method")
-        stages = {step.stage.value for step in steps_of(request) if step.recipe}
-        for stage in (*request.settings, *request.resources):
-            if stage not in stages:
-                raise BadInput(f'no stage "{stage}" has settings; there are: {", ".join(sorted(stages))}')
-        _check_name(request.name)
-        owner = self._registry.owner(request.name)
-        if owner not in (None, who.tenant):
-            raise Conflict(f'the model name "{request.name}" is taken by another tenant; choose another name')
-
 
 def _jobs_by_key(shipments: Iterable[Shipment]) -> dict[str, int]:
     return {
@@ -365,13 +320,6 @@ def _jobs_by_key(shipments: Iterable[Shipment]) -> dict[str, int]:
         for run in shipment.stages
         if run.state is StageState.RUNNING and run.job is not None
     }
-
-
-def _check_name(name: str) -> None:
-    if not name or len(name) > 100 or not all(char.isalnum() or char in "-_." for char in name):
-        raise BadInput(
-            f"{name!r} is no model name: 1 to 100 letters, digits, dots, dashes and underscores", param="name"
-        )
 
 
 def _keys(shipment: Shipment) -> set[str]:
@@ -384,11 +332,6 @@ def _reset(run: StageRun) -> StageRun:
     if run.state.ended_well:
         return run
     return StageRun(run.stage, attempt=run.attempt + 1)
-
-
-def _request_digest(request: ShipmentRequest, sources: dict[str, Source]) -> str:
-    text = json.dumps([dump(request), {name: one.digest for name, one in sources.items()}], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _metrics(results: Mapping[Stage, object]) -> dict[str, float]:

@@ -31,6 +31,7 @@ _ENVS = {
     "OMP_WAIT_POLICY": "passive",
     "GOMP_SPINCOUNT": "0",
     "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",  # progress goes through the probe; bars in a log are noise
     "HF_HUB_OFFLINE": "1",
     "PYTHONUNBUFFERED": "1",
 }

@@ -32,6 +32,8 @@ from stoker.recipes.curation.tally import Tally
 from stoker.recipes.curation.words import Hashes
 from stoker.recipes.curation.workers import cleaned_chunks
 
+VERSION = 1
+
 _SAMPLES = 100  # lines in dropped.jsonl for each reason
 
 
@@ -127,22 +129,31 @@ def _write(this: stage.Stage[CurateConfig], survivors: Survivors, report: _Repor
     keys = survivors.keys()
     verdicts = dedup.judge(keys.exact, keys.prompts, keys.bands, keys.heldout, near=this.config.near_duplicates)
     heldout = _heldout(keys.prompts, keys.heldout, verdicts.reasons == "", this.config.heldout_fraction)
+    instead = survivors.sources(_shown_places(verdicts))
     digest = DatasetDigest()
     counts = {"train": 0, "heldout": 0}
     with (this.output / "train.jsonl").open("wb") as train, (this.output / "heldout.jsonl").open("wb") as held:
         files: dict[str, BinaryIO] = {"train": train, "heldout": held}
         for place, fields in enumerate(survivors.records()):
             source = fields.pop("source")
-            reason = verdicts.reasons[place]
             content = content_bytes(content_of(fields))
-            if reason:
-                report.drop(Dropped(reason, source, content.decode()[:160]))
+            if reason := verdicts.reasons[place]:
+                kept = instead.get(int(verdicts.instead[place]), "another")
+                report.drop(Dropped(reason, source, f"{kept} stays: {content.decode()[:300]}"))
                 continue
             split = "heldout" if heldout[place] else "train"
             counts[split] += 1
             digest.add(split, content)
             files[split].write(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
     return digest.value, counts
+
+
+def _shown_places(verdicts: dedup.Verdicts) -> list[int]:
+    """The records in whose favour the first few of each reason go: those that reports name."""
+    reasons = set(verdicts.reasons.tolist()) - {""}
+    return [
+        place for reason in reasons for place in verdicts.instead[verdicts.reasons == reason][:_SAMPLES].tolist()
+    ]
 
 
 def _heldout(

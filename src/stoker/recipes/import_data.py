@@ -1,7 +1,7 @@
 """Import: the user's files, whatever their form, as `records.jsonl` of one kind, every rejected record counted.
 
-``python -m stoker.recipes.import_data SPEC.json`` with the input ``data`` (a file or folder, only read) and, where the
-user has one, ``heldout`` (likewise; evaluated on, never trained on).
+``python -m stoker.recipes.import_data SPEC.json`` with the input ``data`` (a file or folder, only read) and, where
+the user has one, ``heldout`` (likewise; evaluated on, never trained on).
 
 Output: ``records.jsonl`` with a line ``{"id", "messages" or "text", "split", "source"}`` for each record,
 ``rejects.jsonl`` with a line ``{"source", "reason", "detail"}`` for each that was rejected, and in
@@ -24,6 +24,7 @@ from stoker.recipes.curation.readers import Reject
 from stoker.recipes.curation.record import Record, content_bytes
 from stoker.recipes.curation.tally import Tally, shown
 
+VERSION = 1
 _REPORT_EVERY = 2000  # records
 
 

@@ -1,0 +1,102 @@
+"""Reading a request to ship: everything that can be refused is refused here, before anything is made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from stoker.account import Account
+from stoker.errors import BadInput, Conflict, NotFound, near
+from stoker.home import Home
+from stoker.ship.chain import HUB, steps_of
+from stoker.shipment import ShipmentRequest, Source
+from stoker.sources.catalogue import on_hub, resolve
+from stoker.sources.recipe_settings import settings_of
+from stoker.store.artifacts import Artifacts
+from stoker.store.registry import Registry
+from stoker.typed import dump
+
+METHODS = ("lora", "full", "ptuning", "bottleneck", "ia3")
+
+
+class RequestReader:
+    def __init__(
+        self,
+        registry: Registry,
+        artifacts: Artifacts,
+        home: Home,
+        file_path: Callable[[str, Account], Path],
+    ) -> None:
+        """`file_path` tells where an uploaded file lies."""
+        self._registry = registry
+        self._artifacts = artifacts
+        self._home = home
+        self._file_path = file_path
+
+    def read(self, request: ShipmentRequest, who: Account) -> tuple[ShipmentRequest, dict[str, Source], str]:
+        """The request as it is carried out, its sources, and a digest of both that tells equal requests.
+
+        Reads all data once. Raises BadInput, NotFound (with near names), Conflict.
+        """
+        named = on_hub(request.base, self._home.path)
+        if named:
+            request = replace(request, base=f"{HUB}{named}")
+        _check_name(request.name)
+        _check_settings(request)
+        self._check_owner(request.name, who)
+        sources = self.sources(request, who)
+        return request, sources, _digest(request, sources)
+
+    def sources(self, request: ShipmentRequest, who: Account) -> dict[str, Source]:
+        """What of the user's the stages read, with the digest of what lies there now."""
+        paths = {"data": self._data_path(request.data, who)}
+        if not request.base.startswith(HUB):
+            paths["base"] = resolve(request.base, self._home.path).path
+        if request.heldout:
+            paths["heldout"] = self._data_path(request.heldout, who)
+        return {name: Source(str(path), self._artifacts.digest(path)) for name, path in paths.items()}
+
+    def _data_path(self, given: str, who: Account) -> Path:
+        if given.startswith("file-") and "/" not in given:
+            return self._file_path(given, who)
+        path = Path(given)
+        if not path.is_absolute() or "\x00" in given:
+            raise BadInput(f"data {given!r} must be an absolute path on the server or a file id", param="data")
+        if not path.exists():
+            raise NotFound(f"there is nothing at {path}")
+        if path.is_dir() and not any(path.iterdir()):
+            raise BadInput(f"{path} is an empty folder; put .jsonl, .csv, .parquet, .txt, .md or .html in it")
+        return path
+
+    def _check_owner(self, name: str, who: Account) -> None:
+        if self._registry.owner(name) not in (None, who.tenant):
+            raise Conflict(f'the model name "{name}" is taken by another tenant; choose another name')
+
+
+def _check_name(name: str) -> None:
+    if not name or len(name) > 100 or not all(char.isalnum() or char in "-_." for char in name):
+        raise BadInput(
+            f"{name!r} is no model name: 1 to 100 letters, digits, dots, dashes and underscores", param="name"
+        )
+
+
+def _check_settings(request: ShipmentRequest) -> None:
+    if request.method not in METHODS:
+        raise BadInput(f'method "{request.method}" was given; allowed: {", ".join(METHODS)}', param="method")
+    recipes = {step.stage.value: step.recipe for step in steps_of(request) if step.recipe}
+    for stage in (*request.settings, *request.resources):
+        if stage not in recipes:
+            raise BadInput(f'no stage "{stage}" has settings{near(stage, recipes)}', param="settings")
+    for stage, settings in request.settings.items():
+        known = settings_of(recipes[stage])
+        for name in settings:
+            if name not in known:
+                raise BadInput(f'stage {stage} has no setting "{name}"{near(name, known)}', param="settings")
+
+
+def _digest(request: ShipmentRequest, sources: Mapping[str, Source]) -> str:
+    text = json.dumps([dump(request), {name: one.digest for name, one in sources.items()}], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
