@@ -19,6 +19,7 @@ from stoker.spelling import (
     parse_assignments,
     parse_dependencies,
 )
+from stoker.units import parse_bytes, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -121,3 +122,17 @@ def test_whatever_is_written_there_is_an_answer_or_a_refusal(text: str) -> None:
     for parse in (parse_accelerators, parse_array, parse_dependencies):
         with suppress(StokerError):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 400, "²", "1-²", "9" * 400 + "s", "1:" + "9" * 5000, "٣", "", "-", "1-", "s"]
+)
+def test_no_duration_overflows(text: str) -> None:
+    with pytest.raises(BadInput, match="is no duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "1e9", "²G", "G", "1.G", "", "-1G"])
+def test_no_size_overflows(text: str) -> None:
+    with pytest.raises(BadInput, match="is no size"):
+        parse_bytes(text)

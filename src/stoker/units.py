@@ -11,9 +11,10 @@ from stoker.errors import BadInput
 
 _BINARY = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 _DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
-_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)(B?)\s*$", re.IGNORECASE)
+_SIZE = re.compile(r"^\s*(\d{1,15}(?:\.\d{1,15})?)\s*([KMGTP]?)(i?)(B?)\s*$", re.IGNORECASE | re.ASCII)
 _SUFFIX_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SUFFIXED = re.compile(r"^(?:(\d+(?:\.\d+)?)([smhd]))+$")
+_SUFFIXED = re.compile(r"^(?:(\d{1,9}(?:\.\d{1,9})?)([smhd]))+$", re.ASCII)
+_NUMBER = re.compile(r"^\d{1,9}$", re.ASCII)  # longer ones are no durations, and overflow
 
 
 def parse_bytes(text: str | int, *, default_unit: str = "") -> int:
@@ -44,7 +45,8 @@ def parse_duration(text: str | float) -> float:
         return float(sum(float(number) * _SUFFIX_SECONDS[unit] for number, unit in parts))
     days, dash, clock = spelled.rpartition("-")
     fields = clock.split(":")
-    if not all(field.isdigit() for field in fields) or (dash and not days.isdigit()) or len(fields) > 3:
+    numeric = [*fields, days] if dash else fields
+    if not all(map(_NUMBER.match, numeric)) or len(fields) > 3:
         raise BadInput(f'"{text}" is no duration; write for example 90s, 1h30m, 02:00:00 or 1-12')
     numbers = [int(field) for field in fields]
     if dash:

@@ -137,9 +137,11 @@ def read_settings(given: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError):
         return text
+    return value
 
 
 def _watched(client: Client, shipment: Shipment) -> Shipment:
