@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 WAIT_S = 10.0  # how long the watcher blocks on the counter at a time
 STREAM_S = 50.0  # a stream ends by itself after so long and the browser asks again, so servers stop quickly
@@ -19,7 +19,7 @@ class Changes:
         self._listeners: set[_Listener] = set()
         self._watching = False
 
-    async def stream(self, for_s: float = STREAM_S) -> AsyncIterator[str]:
+    async def stream(self, for_s: float = STREAM_S) -> AsyncGenerator[str, None]:
         """Server-sent events: ``change`` with the counter as data, and a comment first so that proxies let go."""
         listener = _Listener(asyncio.get_running_loop())
         self._add(listener)

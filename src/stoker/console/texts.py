@@ -28,7 +28,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 
 class Say:
-    """Texts of one language: ``say("jobs.title")``."""
+    """Texts of one language: ``say("jobs.name")``."""
 
     def __init__(self, language: str) -> None:
         self.language = language

@@ -1,0 +1,112 @@
+"""The words: both languages say the same things, and every key that is used is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from stoker.account import Role
+from stoker.console.jobs import GROUPS
+from stoker.console.texts import Say, catalogue, choose
+from stoker.endpoint import ReplicaState
+from stoker.job import JobKind, JobState
+from stoker.shipment import ShipmentState, Stage, StageState
+
+CONSOLE = Path(__file__).parents[2] / "src" / "stoker" / "console"
+_USED = re.compile(r"""\b(?:t|say)\(\s*["']([a-z_]+\.[\w.]+)["']\s*[,)]""")
+_PLACE = re.compile(r"\{(\w+)\}")
+
+GROUPS_OF_NAMES: dict[str, Iterable[str]] = {
+    "job_state": JobState,
+    "stage_state": StageState,
+    "ship_state": ShipmentState,
+    "replica_state": ReplicaState,
+    "stage": Stage,
+    "role": Role,
+    "role_does": Role,
+    "kind": JobKind,
+    "jobs.show": [*GROUPS, "all"],
+    "journal": ["promote", "rollback"],
+}
+
+
+def test_the_catalogues_have_the_same_keys() -> None:
+    assert set(catalogue("en")) == set(catalogue("zh"))
+
+
+def test_a_text_names_the_same_values_in_every_language() -> None:
+    english, chinese = catalogue("en"), catalogue("zh")
+    different = {
+        key for key in english if sorted(_PLACE.findall(english[key])) != sorted(_PLACE.findall(chinese[key]))
+    }
+    assert not different
+
+
+@pytest.mark.parametrize(
+    "path", [*CONSOLE.glob("templates/*.html"), *CONSOLE.glob("*.py")], ids=lambda path: path.name
+)
+def test_every_text_that_is_used_exists(path: Path) -> None:
+    missing = set(_USED.findall(path.read_text())) - set(catalogue("en"))
+    assert not missing
+
+
+@pytest.mark.parametrize("group", GROUPS_OF_NAMES)
+def test_every_name_of_ours_has_a_text(group: str) -> None:
+    missing = {name for name in GROUPS_OF_NAMES[group] if f"{group}.{name}" not in catalogue("en")}
+    assert not missing
+
+
+def test_every_text_is_used() -> None:
+    sources = "\n".join(path.read_text() for path in [*CONSOLE.glob("templates/*.html"), *CONSOLE.glob("*.py")])
+    named = set(re.findall(r"""["']([a-z_]+\.[\w.]+)["']""", sources))
+    built = (
+        "nav",
+        "role",
+        "theme",
+        "metric",
+        "metric_of",
+        "reason",
+        "remedy",
+        "method",
+        "drop",
+        "pii",
+        "alias",
+        "health",
+        *GROUPS_OF_NAMES,
+    )
+    unused = {
+        key for key in catalogue("en") if key not in named and not key.startswith(tuple(f"{g}." for g in built))
+    }
+    assert not unused
+
+
+def test_an_unknown_key_is_an_error_and_never_a_text() -> None:
+    with pytest.raises(KeyError):
+        Say("en")("jobs.nonsense")
+
+
+def test_metric_names_with_places_are_said_shortly() -> None:
+    assert Say("en").metric("evaluate.base.loss") == "Loss · base"
+    assert Say("en").metric("evaluate.new.loss") == "Loss"
+    assert Say("zh").metric("mfu") == "算力利用率 (MFU)"
+    assert Say("en").metric("my_own_number") == "my_own_number"
+
+
+@pytest.mark.parametrize(
+    ("cookie", "accept", "chosen"),
+    [
+        (None, "", "en"),
+        (None, "zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        (None, "fr, de;q=0.9, zh;q=0.2, en;q=0.1", "zh"),
+        (None, "en;q=nonsense, zh;q=0.1", "zh"),
+        ("en", "zh", "en"),
+        ("klingon", "zh", "zh"),
+    ],
+)
+def test_language_is_the_chosen_one_else_the_first_wanted_we_have(
+    cookie: str | None, accept: str, chosen: str
+) -> None:
+    assert choose(cookie, accept) == chosen
