@@ -39,7 +39,7 @@ class Site:
         return ANN
 
     def _route(self, model: str, who: Account) -> Sequence[Replica]:
-        if model != "support":
+        if model.partition("@")[0] != "support":
             raise NotFound.named("model", model, ["support"])
         return list(self.replicas)
 
@@ -244,6 +244,34 @@ async def test_another_replica_answers_for_one_that_does_not() -> None:
         answers = [await client.post(CHAT, json={**HELLO, "stream": stream}) for stream in (False, True) * 3]
     assert [answer.status_code for answer in answers] == [200] * 6
     assert sum(site.gateway.meter.retries.values()) == 18
+
+
+async def test_an_engine_that_hangs_up_after_each_stream_answers_them_all() -> None:
+    """As llama.cpp's server does, though its headers say that the connection stays."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    site = Site()
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, open_site(site) as client:
+        site.add("http://{}:{}".format(*server.sockets[0].getsockname()))
+        for _ in range(5):
+            asked = [client.post(CHAT, json={**HELLO, "stream": True}) for _ in range(8)]
+            assert [answered.status_code for answered in await asyncio.gather(*asked)] == [200] * 8
+    assert not site.gateway.meter.retries
+
+
+async def test_a_version_can_be_asked_for_by_number() -> None:
+    site, seen = Site(), list[Any]()
+    async with engine(says("good day", seen)) as url, open_site(site) as client:
+        site.add(url)
+        assert (await client.post(CHAT, json={**HELLO, "model": "support@1"})).status_code == 200
+    assert seen[0][1]["model"] == "support"  # by which the engine knows itself
 
 
 async def test_an_answer_that_broke_off_is_not_begun_again() -> None:

@@ -48,11 +48,13 @@ def read_call(path: str, raw: bytes, limits: Limits) -> Call:
     if not isinstance(stream, bool):
         raise BadInput("stream: true or false is allowed", param="stream")
     wants_usage = stream and _wants_usage(body)
+    changes: dict[str, Any] = {}
     if stream and not wants_usage:
         # Tokens are counted per key, so the engine is always asked; the chunk is taken out again on the way back.
-        body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-        raw = json.dumps(body).encode()
-    return Call(model, stream, wants_usage, raw)
+        changes["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    if "@" in model:  # the engine knows itself by the endpoint's name, whichever version it is
+        changes["model"] = model.partition("@")[0]
+    return Call(model, stream, wants_usage, json.dumps(body | changes).encode() if changes else raw)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -29,6 +29,7 @@ from stoker.errors import Away, NotFound, StokerError, TooLarge
 _log = logging.getLogger(__name__)
 
 PATHS = frozenset({CHAT, TEXT})
+_FEWEST_TRIES = 3  # a kept connection may turn out closed just when it is used: one replica is tried again too
 CALLER_LEFT = 499  # nginx's word for it; counted, never sent
 
 Scope = MutableMapping[str, Any]
@@ -128,7 +129,7 @@ class Gateway:
             if replica is None:
                 raise Away(f'no replica of "{call.model}" is ready; try again in a few seconds')
             tries[replica.job] += 1
-            last = tries.total() >= max(2, len(replicas))
+            last = tries.total() >= max(_FEWEST_TRIES, len(replicas))
             try:
                 with self._replicas.working(replica):
                     tokens = await self._ask(replica, call, exchange, last=last)
@@ -152,6 +153,8 @@ class Gateway:
                 return await _stream(response, call, exchange)
             return await _whole(response, call, exchange)
         finally:
+            if call.stream:
+                response.close()  # llama.cpp hangs up after a stream, though it says that it will not
             response.release()  # closes the connection, and so ends the engine's work, unless all was read
 
 

@@ -35,7 +35,8 @@ class Replicas:
     async def open(self) -> None:
         limits = self._timeouts
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=30),
+            # llama.cpp's server hangs up after 5 idle seconds: be first, or a request may meet a closing door.
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=4),
             timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect, sock_read=limits.silence),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

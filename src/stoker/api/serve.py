@@ -39,9 +39,10 @@ class HttpServer:
         self._app = app
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
+        self.server = create_app(app, settings)
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                create_app(app, settings),
+                self.server,
                 loop="uvloop",
                 http="httptools",
                 ws="none",
@@ -102,4 +103,3 @@ def _bind(host: str, port: int) -> socket.socket:
         if error.errno == errno.EACCES:
             raise BadInput(f"port {port} needs more rights; choose one above 1023 with --port") from None
         raise BadInput(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-
