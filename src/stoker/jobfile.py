@@ -41,7 +41,7 @@ _KINDS = {
     "notebook": JobKind.NOTEBOOK,
 }
 # dstack's word for a field -> ours, which is SkyPilot's where it has one.
-_ALIASES = {
+ALIASES = {
     "nodes": "num_nodes",
     "env": "envs",
     "commands": "run",
@@ -51,7 +51,7 @@ _ALIASES = {
     "partition": "queue",
     "dependency": "depends",
 }
-_RESOURCE_ALIASES = {"gpu": "accelerators", "gpus": "accelerators", "cpu": "cpus"}
+RESOURCE_ALIASES = {"gpu": "accelerators", "gpus": "accelerators", "cpu": "cpus"}
 
 
 def read_jobfile(
@@ -104,7 +104,7 @@ def _load(text: str) -> Mapping[str, Any]:
 
 
 def _spec(data: Mapping[str, Any], envs: Mapping[str, str]) -> JobSpec:
-    fields = _rename(data, _ALIASES, FIELDS, "field")
+    fields = _rename(data, ALIASES, FIELDS, "field")
     values = {_FIELDS[name][0]: _FIELDS[name][1](name, value) for name, value in fields.items() if name in _FIELDS}
     values.update(values.pop("array_and_limit", {}))
     values["script"] = _script(fields.get("setup"), fields.get("run"))
@@ -173,7 +173,7 @@ def _kind(name: str, value: Any) -> JobKind:
 def _resources(name: str, value: Any) -> Resources:
     if not isinstance(value, dict):
         raise BadInput("resources is a mapping; write for example resources: {accelerators: H100:8}", param=name)
-    fields = _rename(value, _RESOURCE_ALIASES, RESOURCE_FIELDS, "field in resources")
+    fields = _rename(value, RESOURCE_ALIASES, RESOURCE_FIELDS, "field in resources")
     devices = _accelerators(fields.get("accelerators"))
     return Resources(
         accelerators=devices.count,

@@ -10,13 +10,16 @@ from typing import Annotated, NoReturn
 import typer
 
 from stoker import __version__
+from stoker.api.door import LOOPBACK_NAMES
 from stoker.api.serve import DEFAULT_PORT, HttpServer
+from stoker.api.server import ServerSettings
 from stoker.app import App
 from stoker.cli.render import say
 from stoker.cli.texts import t
 from stoker.client import Login
 from stoker.client.config import store_login, stored_login
 from stoker.home import default_home
+from stoker.units import parse_bytes
 
 
 def up(
@@ -29,6 +32,10 @@ def up(
     ] = DEFAULT_PORT,
     devices: Annotated[str, typer.Option(help="Devices to offer, H100:8; else those the drivers tell of.")] = "",
     cpus: Annotated[int, typer.Option(min=0, help="CPUs to offer to jobs; 0: those of this machine.")] = 0,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name this server answers to, when it listens wider; else any.")
+    ] = None,
+    upload_limit: Annotated[str, typer.Option(help="The largest uploaded file.")] = "4G",
     database: Annotated[str, typer.Option(help="SQLAlchemy URL; else SQLite in the home.")] = "",
 ) -> int:
     """Start the platform on this machine.
@@ -37,10 +44,11 @@ def up(
     platform; running jobs go on and are found again at the next start.
     """
     place = (home or default_home()).expanduser().absolute()
-    app = App.open(place, devices=devices, cpus=cpus, database=database)
+    limit = parse_bytes(upload_limit)
+    app = App.open(place, devices=devices, cpus=cpus, database=database, upload_limit=limit)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        server = HttpServer(app, host, port)
+        server = HttpServer(app, host, port, ServerSettings(hosts=_hosts(host, allow_host), upload_limit=limit))
         secret = app.accounts.bootstrap()
         app.start()
         server.run(ready=lambda url: _greet(app, url, secret))
@@ -50,6 +58,11 @@ def up(
         app.stop()
     say(t("stopped; jobs go on"))
     return 0
+
+
+def _hosts(host: str, named: list[str] | None) -> frozenset[str]:
+    """Names to answer to; none given leaves it to the server: any, or on loopback its own."""
+    return frozenset((*named, host, *LOOPBACK_NAMES)) if named else frozenset()
 
 
 def _stop(_signal: int, _frame: object) -> NoReturn:
