@@ -20,7 +20,7 @@ class _SummedCrossEntropy(torch.autograd.Function):  # type: ignore[misc]  # myp
         total = torch.zeros((), device=logits.device, dtype=torch.float32)
         for start in range(0, len(targets), _SLICE):
             part, wanted = slice(start, start + _SLICE), targets[start : start + _SLICE, None]
-            scores = logits[part].float()
+            scores = logits[part].to(torch.float32, copy=True)  # changed in place below
             log_sum = scores.logsumexp(dim=1, keepdim=True)
             total += (log_sum - scores.gather(1, wanted)).sum()
             scores.sub_(log_sum).exp_()

@@ -24,9 +24,10 @@ def load_tokenizer(base: Path) -> Any:
     return AutoTokenizer.from_pretrained(**_where(base))
 
 
-def load_base(base: Path, dtype: torch.dtype, *, attention: str = "sdpa") -> Any:
+def load_base(base: Path, dtype: torch.dtype, *, attention: str | None = None) -> Any:
     """The causal language model at `base`, weights in `dtype`, on the CPU, in evaluation mode.
 
+    `attention` is one of transformers' by name; None takes what suits the model.
     Raises NotFound or BadInput for a missing, half-written or unsupported model.
     """
     _quiet()

@@ -11,12 +11,12 @@ from stoker.recipes import adapters, cross_entropy, packed_attention
 from stoker.recipes.packing import SHARED, Row
 
 
-def attention_for(family: str) -> str:
-    """Which attention of transformers to load a model with so that rows can be packed."""
+def attention_for(family: str) -> str | None:
+    """The attention to load a model with so that rows are computed fastest; None leaves the choice to the model."""
     if family in packed_attention.FAMILIES:
         packed_attention.register()
         return packed_attention.NAME
-    return "sdpa"
+    return None
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,15 @@ class RowPass:
         return len(prompt), {"inputs_embeds": torch.cat([prompt[None].to(words.dtype), words], dim=1)}
 
     def _visibility(self, causal: Any, row: Row, before: int) -> dict[str, Any]:
-        """Who sees whom: the blocks for packed attention, else a dense mask [1, 1, L, L]."""
+        """Who sees whom: the blocks for packed attention, else a dense mask [1, 1, L, L], added to the scores."""
         if causal.config._attn_implementation == packed_attention.NAME:  # noqa: SLF001 - no public reader
             return {"blocks": packed_attention.blocks(row, before, self.device)}
         segments = torch.tensor([*[SHARED] * before, *row.segments], device=self.device)
         same = (segments[:, None] == segments[None, :]) | (segments[None, :] == SHARED)
-        return {"attention_mask": same.tril()[None, None]}
+        hidden = torch.zeros(same.shape, dtype=self._kept_in(causal), device=self.device)
+        return {"attention_mask": hidden.masked_fill(~same.tril(), float("-inf"))[None, None]}
+
+    def _kept_in(self, causal: Any) -> torch.dtype:
+        """What attention computes its scores in: a mask must have the same type."""
+        held: torch.dtype = self.dtype if self.dtype is torch.bfloat16 else causal.dtype
+        return held

@@ -50,7 +50,7 @@ class Config:
     epochs: float = 4.0  # how often every record is seen
     max_steps: int = 0  # stop after so many steps; 0: as many as the epochs make
     batch: int = 16  # records per optimiser step, over all ranks
-    row_tokens: int = 512  # tokens computed at once; a batch of more accumulates gradients over several rows
+    row_tokens: int = 1024  # tokens computed at once; a batch of more accumulates gradients over several rows
     packing: bool = True  # several short records in one row, each seeing only itself
     max_length: int = 0  # longest record in tokens, cut there; 0: 1024, or what the base was made for if less
     learning_rate: float = (

@@ -49,15 +49,19 @@ def _of_folder(path: Path) -> Architecture:
 
 def _config(path: Path) -> Mapping[str, Any]:
     file = path / "config.json"
+    if not file.exists():
+        raise BadInput(f"{path} has no config.json; --base takes a Hugging Face folder or a .gguf file")
+    return _json(file)
+
+
+def _json(file: Path) -> Mapping[str, Any]:
     try:
-        config = json.loads(file.read_text())
-    except FileNotFoundError:
-        raise BadInput(f"{path} has no config.json; --base takes a Hugging Face folder or a .gguf file") from None
+        content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise BadInput(f"cannot read {file}: {error}") from None
-    if not isinstance(config, dict):
+    if not isinstance(content, dict):
         raise BadInput(f"{file} is no JSON object")
-    return config
+    return content
 
 
 def _from_config(config: Mapping[str, Any]) -> Architecture:
@@ -92,7 +96,7 @@ def _check_weights(path: Path) -> None:
         raise BadInput(f"{path} has no tokenizer.json, tokenizer.model or vocab.json; copy the whole folder")
     index = path / _INDEX
     if index.exists():
-        parts = sorted(set(json.loads(index.read_text()).get("weight_map", {}).values()))
+        parts = sorted(set(_json(index).get("weight_map", {}).values()))
     else:
         parts = [file.name for file in path.glob("*.safetensors")]
     if not parts:
