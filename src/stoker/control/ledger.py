@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from stoker.job import Job, JobState
 from stoker.store.jobs import JobStore
@@ -13,7 +13,8 @@ class Ledger:
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
-        self._live: dict[int, Job] = {}
+        self._pending: dict[int, Job] = {}
+        self._active: dict[int, Job] = {}
         self._settled: dict[int, tuple[JobState, ...]] = {}  # ended targets of dependencies
         self._event: int | None = None
 
@@ -26,30 +27,29 @@ class Ledger:
             self.note(job)
 
     def note(self, job: Job) -> None:
-        if job.state.final:
-            self._live.pop(job.id, None)
-        else:
-            self._live[job.id] = job
-
-    def all(self) -> Iterable[Job]:
-        return self._live.values()
+        self._pending.pop(job.id, None)
+        self._active.pop(job.id, None)
+        if job.state is JobState.PENDING:
+            self._pending[job.id] = job
+        elif not job.state.final:
+            self._active[job.id] = job
 
     def get(self, job_id: int) -> Job | None:
-        return self._live.get(job_id)
+        return self._pending.get(job_id) or self._active.get(job_id)
 
     def pending(self) -> Sequence[Job]:
-        return [job for job in self._live.values() if job.state is JobState.PENDING]
+        return list(self._pending.values())
 
     def active(self) -> Sequence[Job]:
-        return [job for job in self._live.values() if job.state is not JobState.PENDING]
+        return list(self._active.values())
 
     def depended(self) -> Mapping[int, tuple[JobState, ...]]:
         """The states behind every dependency of a pending job. What has ended for good is asked once."""
-        targets = {dependency.job for job in self.pending() for dependency in job.spec.depends}
+        targets = {dependency.job for job in self._pending.values() for dependency in job.spec.depends}
         found: dict[int, tuple[JobState, ...]] = {}
         unknown: list[int] = []
         for target in targets:
-            job = self._live.get(target)
+            job = self.get(target)
             if job is not None and job.array_id is None:
                 found[target] = (job.state,)
             elif target in self._settled:

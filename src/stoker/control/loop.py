@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
 from stoker.clock import Clock
@@ -26,6 +27,7 @@ from stoker.store.lease import Lease
 _log = logging.getLogger(__name__)
 _ASK_SECONDS = 2.0  # how often engines are asked that cannot tell by themselves
 _TROUBLE_SECONDS = 2.0  # pause after an engine or the store was away
+_BREATH = 2.0  # pause after a pass, in lengths of that pass: with a long queue submitters get the processor too
 _LEASE_SECONDS = 5.0  # how often one that does not lead tries to
 
 
@@ -43,6 +45,7 @@ class Dispatcher:
         self._ledger = Ledger(store)
         self._wake = threading.Event()
         self._stopping = False
+        self._pause = threading.Event()  # set to cut a pause short
         self._thread: threading.Thread | None = None
         self.waits: Mapping[int, Wait] = {}
         self._fleet.notify(self.wake)
@@ -55,6 +58,7 @@ class Dispatcher:
     def stop(self) -> None:
         """Returns when the pass under way has ended."""
         self._stopping = True
+        self._pause.set()
         self.wake()
         if self._thread:
             self._thread.join()
@@ -93,8 +97,10 @@ class Dispatcher:
             self._wake.clear()
             if self._stopping:
                 return
+            began = time.monotonic()
             try:
                 due = self.tick()
+                self._pause.wait(_BREATH * (time.monotonic() - began))
             except StokerError as error:
                 _log.warning("%s", error)
                 due = _TROUBLE_SECONDS

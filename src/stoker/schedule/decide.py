@@ -17,7 +17,8 @@ from stoker.schedule.dependencies import Answer, held
 from stoker.schedule.room import Room, fit_job, rooms_of
 from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
 
-_Shape = tuple[Resources, int, str, float]
+# What decides whether a job fits: resources, nodes, engine, time limit, grace.
+_Shape = tuple[Resources, int, str, float | None, float]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class _Pass:
     fails: dict[int, Wait] = field(default_factory=dict)
     waits: dict[int, Wait] = field(default_factory=dict)
     reservation: _Reservation | None = None
-    unfitting: set[_Shape] = field(default_factory=set)  # room only shrinks in a pass: these need no second look
+    # Room only shrinks in a pass: shapes that did not fit, or could not even alone, need no second look.
+    unfitting: set[_Shape] = field(default_factory=set)
+    impossible: set[_Shape] = field(default_factory=set)
 
 
 def decide(snapshot: Snapshot) -> Plan:
@@ -79,25 +82,22 @@ def _place(job: Job, state: _Pass, ahead: int) -> bool:
     if limit and job.array_id is not None and state.in_array[job.array_id] >= limit:
         state.waits[job.id] = Wait("ArrayTaskLimit", f"{limit} of its array run already")
         return False
-    placements = _placements(spec, state)
-    if placements:
-        _start(job, placements, state)
-        return True
-    state.waits[job.id] = _why_waits(job, state, ahead)
+    shape = (spec.resources, spec.nodes, spec.engine, spec.time_limit, spec.grace)
+    if shape not in state.unfitting:
+        placements = _placements(spec, state)
+        if placements:
+            _start(job, placements, state)
+            return True
+        state.unfitting.add(shape)
+    state.waits[job.id] = _why_waits(spec, shape, state, ahead)
     return False
 
 
 def _placements(spec: JobSpec, state: _Pass) -> tuple[Placement, ...]:
-    shape = (spec.resources, spec.nodes, spec.engine, spec.time_limit or math.inf)
-    if shape in state.unfitting:
-        return ()
     rooms = state.rooms
     if state.reservation is not None and _outlasts(spec, state):
         rooms = {name: room.meet(state.reservation.left[name]) for name, room in rooms.items()}
-    placements = fit_job(rooms, spec)
-    if not placements:
-        state.unfitting.add(shape)
-    return placements
+    return fit_job(rooms, spec)
 
 
 def _outlasts(spec: JobSpec, state: _Pass) -> bool:
@@ -119,15 +119,16 @@ def _start(job: Job, placements: tuple[Placement, ...], state: _Pass) -> None:
     state.starts.append(Start(job, state.rooms[placements[0].node].node.engine, placements))
 
 
-def _why_waits(job: Job, state: _Pass, ahead: int) -> Wait:
-    spec = job.spec
+def _why_waits(spec: JobSpec, shape: _Shape, state: _Pass, ahead: int) -> Wait:
     if state.snapshot.away and (spec.engine in state.snapshot.away or not state.rooms):
         why = state.snapshot.away.get(spec.engine) or next(iter(state.snapshot.away.values()))
         return Wait("EngineAway", why)
     if state.reservation is not None:
         return Wait("Priority", f"{ahead} job{'s' if ahead > 1 else ''} ahead")
-    state.reservation = _reserve(spec, state)
+    if shape not in state.impossible:
+        state.reservation = _reserve(spec, state)
     if state.reservation is None:
+        state.impossible.add(shape)
         return Wait("ReqNodeNotAvail", f"no node offers {_asked(spec)} at present")
     return Wait("Resources", f"first in line; needs {_asked(spec)}, more than is free")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from stoker.cluster import Node
 from stoker.job import Job, JobState, Placement
@@ -29,9 +30,8 @@ class Start:
     placements: tuple[Placement, ...]
 
 
-@dataclass(frozen=True)
-class Wait:
-    """Why a job does not start now. `reason` is Slurm's word where there is one."""
+class Wait(NamedTuple):
+    """Why a job does not start now. `reason` is Slurm's word where there is one. A tuple: there are many."""
 
     reason: str
     message: str

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
@@ -79,7 +80,8 @@ class JobStore:
                 return _by_ids(connection, earlier)
             first = self._database.take_ids(connection, "jobs", len(drafts))
             added = [_fresh(draft, first, place, tenant, owner, ship, at) for place, draft in enumerate(drafts)]
-            connection.execute(jobs.insert(), [_row(job) for job in added])
+            texts = _spec_texts(job.spec for job in added)
+            connection.execute(jobs.insert(), [_row(job, texts[id(job.spec)]) for job in added])
             connection.execute(events.insert(), [_event(job, at) for job in added])
             if key:
                 ids = json.dumps([job.id for job in added])
@@ -211,8 +213,7 @@ def _move(connection: Connection, step: Move, at: float) -> Job | None:
     new = dataclasses.replace(
         old, **{"reason": step.reason, "message": step.message, **step.fields, "state": step.state}
     )
-    before, after = _row(old), _row(new)
-    changes = {name: value for name, value in after.items() if before[name] != value}
+    changes = {name: _column(new, name) for name in {"state", "reason", "message", *step.fields}}
     unmoved = (jobs.c.id == old.id, jobs.c.state == old.state.value, jobs.c.attempt == old.attempt)
     if connection.execute(jobs.update().where(*unmoved).values(**changes)).rowcount != 1:
         return None
@@ -264,26 +265,46 @@ def _event(job: Job, at: float) -> dict[str, Any]:
     }
 
 
-_PLAIN = [
-    field.name for field in dataclasses.fields(Job) if field.name not in ("spec", "state", "placements")
-]  # attributes kept as they are in the column of the same name
+# Attributes kept as they are in the column of the same name.
+_PLAIN = [field.name for field in dataclasses.fields(Job) if field.name not in ("spec", "state", "placements")]
 
 
-def _row(job: Job) -> dict[str, Any]:
+def _row(job: Job, spec: str) -> dict[str, Any]:
+    """All columns; `spec` is the spec's JSON."""
     return {
         **{name: getattr(job, name) for name in _PLAIN},
         "name": job.spec.name,
         "kind": job.spec.kind.value,
         "priority": job.spec.priority,
         "state": job.state.value,
-        "spec": json.dumps(dump(job.spec), ensure_ascii=False),
-        "placements": json.dumps([[place.node, list(place.devices)] for place in job.placements]),
+        "spec": spec,
+        "placements": _column(job, "placements"),
     }
+
+
+def _column(job: Job, name: str) -> Any:
+    """An attribute that moves may change, as its column takes it."""
+    if name == "placements":
+        return json.dumps([[place.node, list(place.devices)] for place in job.placements])
+    value = getattr(job, name)
+    return value.value if isinstance(value, JobState) else value
+
+
+def _spec_texts(specs: Iterable[JobSpec]) -> dict[int, str]:
+    """The JSON of each spec by its id(); the elements of an array share one spec."""
+    different = {id(spec): spec for spec in specs}
+    return {key: json.dumps(dump(spec), ensure_ascii=False) for key, spec in different.items()}
+
+
+@lru_cache(maxsize=4096)
+def _spec(text: str) -> JobSpec:
+    """Arrays and retries show the same text again and again."""
+    return read(JobSpec, json.loads(text), what="stored job")
 
 
 def _job(row: Row[Any]) -> Job:
     return Job(
-        spec=read(JobSpec, json.loads(row.spec), what=f"job {row.id}"),
+        spec=_spec(row.spec),
         state=JobState(row.state),
         placements=tuple(Placement(node, tuple(devices)) for node, devices in json.loads(row.placements)),
         **{name: getattr(row, name) for name in _PLAIN},
