@@ -9,10 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from stoker.account import Account
+from stoker.cluster import Node
 from stoker.errors import BadInput, Conflict, NotFound, near
 from stoker.home import Home
+from stoker.perf import memory
 from stoker.ship.chain import HUB, steps_of
-from stoker.shipment import ShipmentRequest, Source
+from stoker.shipment import ShipmentRequest, Source, Stage
+from stoker.sources.basemodel import architecture
 from stoker.sources.catalogue import on_hub, resolve
 from stoker.sources.recipe_settings import settings_of
 from stoker.store.artifacts import Artifacts
@@ -28,9 +31,11 @@ class RequestReader:
         registry: Registry,
         artifacts: Artifacts,
         home: Home,
+        largest_node: Callable[[], Node | None],
         file_path: Callable[[str, Account], Path],
     ) -> None:
         """`file_path` tells where an uploaded file lies."""
+        self._largest_node = largest_node
         self._registry = registry
         self._artifacts = artifacts
         self._home = home
@@ -48,6 +53,8 @@ class RequestReader:
         _check_settings(request)
         self._check_owner(request.name, who)
         sources = self.sources(request, who)
+        if "base" in sources:
+            self._check_memory(request, Path(sources["base"].path))
         return request, sources, _digest(request, sources)
 
     def sources(self, request: ShipmentRequest, who: Account) -> dict[str, Source]:
@@ -70,6 +77,32 @@ class RequestReader:
         if path.is_dir() and not any(path.iterdir()):
             raise BadInput(f"{path} is an empty folder; put .jsonl, .csv, .parquet, .txt, .md or .html in it")
         return path
+
+    def _check_memory(self, request: ShipmentRequest, base: Path) -> None:
+        """Refuses what could never be trained here: the least that the training needs, against all there is.
+
+        The training itself looks again, at what is free then.
+        """
+        node = self._largest_node()
+        if node is None:
+            return
+        settings = request.settings.get(Stage.TRAIN, {})
+        model = architecture(base)
+        rank = settings.get("lora_rank")
+        least = memory.training(
+            model,
+            trainable=memory.adapter_parameters(
+                model, request.method, rank=rank if isinstance(rank, int) else 1, size=1, tokens=1
+            ),
+            full=request.method == "full",
+            row_tokens=1,
+            predictions=1,
+            bytes_per_value=2,
+            checkpointing=True,
+        )
+        device = max((device.memory for device in node.devices), default=0)
+        advice = "take a smaller base model, an adapter instead of full training, or a larger machine"
+        memory.check_fits(least, device or node.memory, advice=advice)
 
     def _check_owner(self, name: str, who: Account) -> None:
         if self._registry.owner(name) not in (None, who.tenant):

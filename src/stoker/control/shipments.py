@@ -62,7 +62,7 @@ class ShipmentDesk:
         self._artifacts = artifacts
         self._clock = clock
         self._changes = changes
-        self._reader = RequestReader(registry, artifacts, home, file_path)
+        self._reader = RequestReader(registry, artifacts, home, largest_node, file_path)
         self._stage_jobs = StageJobs(jobs, artifacts, largest_node)
         self._under_way: dict[str, int] = {}  # content address -> the job that is making it
 
