@@ -85,6 +85,16 @@ def test_the_first_key_of_the_own_home_is_remembered(tmp_path: Path, own_config:
         assert (own_config / "stoker" / "config.toml").stat().st_mode & 0o077 == 0
 
 
+def test_the_login_follows_the_platform_to_another_port(alone: Stoker) -> None:
+    with running() as up:
+        first = up.url
+        up.end()
+    with socket.create_server(("127.0.0.1", int(first.rpartition(":")[2]))), running() as up:
+        assert "logged in at the new address" in up.banner
+        assert alone("jobs").code == 0
+        up.end()
+
+
 def test_a_login_that_is_there_is_left_alone(tmp_path: Path, own_config: Path) -> None:
     folder = own_config / "stoker"
     folder.mkdir(parents=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from stoker.cli.jobs import ACTIVE
 from stoker.cli.render import AsJson, columns, print_json, say
@@ -30,9 +30,7 @@ def nodes(json: AsJson = False) -> None:
 
 def table(found: Sequence[Node], holding: Iterable[Job]) -> str:
     jobs = list(holding)
-    return columns(
-        HEADER, [_row(node, [j for j in jobs if _is_on(j, node)]) for node in found], right=("FREE", "JOBS")
-    )
+    return columns(HEADER, [_row(node, [j for j in jobs if _is_on(j, node)]) for node in found], right=("JOBS",))
 
 
 def _is_on(job: Job, node: Node) -> bool:
@@ -47,26 +45,27 @@ def _row(node: Node, jobs: Sequence[Job]) -> Sequence[str]:
         "idle" if node.schedulable and not jobs else "busy" if node.schedulable else f"drained ({node.reason})",
         f"{cpus}/{node.cpus}",
         f"{format_bytes(memory)}/{format_bytes(node.memory)}" if memory else f"0/{format_bytes(node.memory)}",
-        _models(node.devices) or "-",
-        f"{_free(node, jobs):g}" if node.devices else "-",
+        _models(node.devices),
+        _models(node.devices, _free(node, jobs)),
         str(len(jobs)),
         node.engine,
     )
 
 
-def _models(devices: Sequence[Device]) -> str:
-    counts: dict[str, int] = {}
+def _models(devices: Sequence[Device], free: Mapping[int, int] | None = None) -> str:
+    """``H100:8,T4:1.5``: how many of each model; with `free`, how many of them nobody holds."""
+    amounts: dict[str, int] = {}
     for device in devices:
-        counts[device.model] = counts.get(device.model, 0) + 1
-    return ",".join(f"{model}:{count}" for model, count in counts.items())
+        milli = WHOLE if free is None else free[device.index]
+        amounts[device.model] = amounts.get(device.model, 0) + milli
+    return ",".join(f"{model}:{milli / WHOLE:g}" for model, milli in amounts.items()) or "-"
 
 
-def _free(node: Node, jobs: Sequence[Job]) -> float:
-    """Devices nobody holds; of a shared one, the share that is left."""
-    held = sum(
-        job.spec.resources.milli * len(placement.devices)
-        for job in jobs
-        for placement in job.placements
-        if placement.node == node.name
-    )
-    return len(node.devices) - held / WHOLE
+def _free(node: Node, jobs: Sequence[Job]) -> Mapping[int, int]:
+    """Thousandths of each device that nobody holds, by its index."""
+    free = {device.index: WHOLE for device in node.devices}
+    for job in jobs:
+        for placement in job.placements:
+            for index in placement.devices if placement.node == node.name else ():
+                free[index] = free.get(index, 0) - job.spec.resources.milli
+    return free

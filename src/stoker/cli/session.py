@@ -36,5 +36,9 @@ def end() -> None:
 
 def on_this_machine(client: Client) -> bool:
     """Whether paths of the caller mean the same to the server."""
-    host = urlsplit(client.login.url).hostname or ""
+    return is_loopback(client.login.url)
+
+
+def is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
     return host == "localhost" or host == "::1" or host.startswith("127.")

@@ -47,6 +47,7 @@ ZH: Mapping[str, str] = {
     "Ctrl-C stops; jobs go on": "按 Ctrl-C 停止；作业继续运行",
     "stopped; jobs go on": "已停止；作业继续运行",
     "this user is logged in with it: {path}": "已为当前用户登录：{path}",
+    "this user is logged in at the new address": "当前用户的登录已指向新地址",
     "to use it in another terminal: stoker login {url}": "在另一个终端中使用：stoker login {url}",
     "API key: ": "API 密钥：",
     "logged in to {url} as {name} ({role}, tenant {tenant}); kept in {path}":

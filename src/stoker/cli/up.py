@@ -15,9 +15,11 @@ from stoker.api.serve import DEFAULT_PORT, HttpServer
 from stoker.api.server import ServerSettings
 from stoker.app import App
 from stoker.cli.render import say
+from stoker.cli.session import is_loopback
 from stoker.cli.texts import t
 from stoker.client import Login
 from stoker.client.config import store_login, stored_login
+from stoker.errors import Denied
 from stoker.home import default_home
 from stoker.units import parse_bytes
 
@@ -80,6 +82,8 @@ def _greet(app: App, url: str, secret: str | None) -> None:
     if secret is not None:
         say(f"  {t('admin key (shown once)')}  {secret}")
         say(f"  {_remember(app, url, secret)}")
+    elif _moved(app, url):
+        say(f"  {t('this user is logged in at the new address')}")
     say(f"  {t('Ctrl-C stops; jobs go on')}")
 
 
@@ -88,3 +92,16 @@ def _remember(app: App, url: str, secret: str) -> str:
     if app.home.path == default_home().absolute() and stored_login() is None:
         return t("this user is logged in with it: {path}", path=store_login(Login(url, secret)))
     return t("to use it in another terminal: stoker login {url}", url=url)
+
+
+def _moved(app: App, url: str) -> bool:
+    """Follow this platform to another port: when this user's login on loopback was one of its own keys."""
+    login = stored_login()
+    if login is None or login.url == url or not is_loopback(login.url) or not is_loopback(url):
+        return False
+    try:
+        app.accounts.authenticate(login.api_key)
+    except Denied:
+        return False
+    store_login(Login(url, login.api_key))
+    return True

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stoker.cli.pick import one_job
-from stoker.cli.render import AsJson, clean, print_json, say
+from stoker.cli.render import AsJson, clean, print_json, say, width
 from stoker.cli.session import connect
 from stoker.cli.shipments import SHIP
 from stoker.cli.texts import t
@@ -15,6 +15,8 @@ from stoker.client import Client
 from stoker.errors import NotFound
 from stoker.finding import Finding, Verdict
 from stoker.shipment import Shipment, ShipmentState, StageState
+
+_MARGIN = 10  # cells of the words on the left
 
 
 def why(
@@ -65,7 +67,8 @@ def _shipment(client: Client, thing: str) -> Shipment | None:
 def explain(finding: Finding) -> str:
     """The claim, what it rests on, and the remedy, each under its word."""
     lines = [clean(finding.claim)]
-    for word, texts in ((t("Cause"), finding.evidence), (t("Remedy"), (finding.remedy,) if finding.remedy else ())):
-        for place, text in enumerate(texts):
-            lines.append(f"  {word if place == 0 else '':<10}{clean(text)}")
+    told = [(t("Cause"), finding.evidence), (t("Remedy"), (finding.remedy,) if finding.remedy else ())]
+    for word, texts in told:
+        margin = " " * max(1, _MARGIN - width(word))
+        lines += [f"  {word if n == 0 else ' ' * width(word)}{margin}{clean(text)}" for n, text in enumerate(texts)]
     return "\n".join(lines)
