@@ -11,6 +11,7 @@ from stoker.control.changes import Changes
 log = logging.getLogger(__name__)
 
 _AFTER_TROUBLE_S = 5.0
+_GATHER_S = 0.05  # changes that come together are looked at together
 
 
 class Carrier:
@@ -37,6 +38,7 @@ class Carrier:
             seen = self._changes.count
             patience = min(self._step(step) for step in self._steps)
             self._changes.wait(seen, patience)
+            self._stopping.wait(_GATHER_S)
 
     def _step(self, step: Callable[[], float]) -> float:
         try:

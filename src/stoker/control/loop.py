@@ -27,7 +27,7 @@ from stoker.store.lease import Lease
 _log = logging.getLogger(__name__)
 _ASK_SECONDS = 2.0  # how often engines are asked that cannot tell by themselves
 _TROUBLE_SECONDS = 2.0  # pause after an engine or the store was away
-_BREATH = 2.0  # pause after a pass, in lengths of that pass: with a long queue submitters get the processor too
+_BREATH = 4.0  # pause after a pass, in lengths of that pass: with a long queue submitters get the processor too
 _LEASE_SECONDS = 5.0  # how often one that does not lead tries to
 
 

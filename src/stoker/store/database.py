@@ -119,7 +119,11 @@ class Database:
 
 def _sqlite(url: str) -> Engine:
     engine = create_engine(
-        url, connect_args={"timeout": _CONNECT_SECONDS, "check_same_thread": False}, pool_size=8, max_overflow=32
+        url,
+        connect_args={"timeout": _CONNECT_SECONDS, "check_same_thread": False},
+        pool_size=8,
+        max_overflow=32,
+        pool_reset_on_return=None,  # every transaction is ended where it was begun
     )
 
     @event.listens_for(engine, "connect")
