@@ -281,6 +281,17 @@ def test_requests_over_the_limit_are_refused_before_they_are_read(site: Site) ->
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
+def test_nothing_is_read_from_who_has_no_key(site: Site) -> None:
+    """An upload would be written to disk before anybody asked for a key."""
+    host, port = site.url.removeprefix("http://").split(":")
+    head = f"POST /v1/files HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"{head}Content-Length: 1000000\r\n\r\n--x\r\n".encode())
+        answer = connection.recv(1000)
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert b"www-authenticate: Bearer" in answer
+
+
 def test_a_loss_that_is_no_number_still_is_json(site: Site) -> None:
     line = json.dumps({"kind": "progress", "at": 1.0, "step": 1, "total": 2, "values": {"loss": float("nan")}})
     script = f"import os; open(os.environ['STOKER_PROBE'], 'a').write({line + chr(10)!r})"

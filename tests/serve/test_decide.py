@@ -7,6 +7,7 @@ from stoker.job import Job, JobKind, JobSpec, JobState
 from stoker.serve.decide import (
     BACKOFF_S,
     DRAIN_S,
+    LONGEST_DRAIN_S,
     Drain,
     Failed,
     Forget,
@@ -68,6 +69,9 @@ def test_the_old_version_drains_before_it_is_stopped() -> None:
     assert decide(Snapshot(switched, jobs)) == (Drain(1),)
     draining = replace(switched, replicas=(replica(1, 1, ReplicaState.DRAINING, since=100.0), replica(2, 2)))
     assert decide(Snapshot(draining, jobs, now=100.0 + DRAIN_S - 1)) == ()
+    busy = frozenset({1})
+    assert decide(Snapshot(draining, jobs, busy=busy, now=100.0 + DRAIN_S)) == ()  # it is answering somebody
+    assert decide(Snapshot(draining, jobs, busy=busy, now=100.0 + LONGEST_DRAIN_S)) == (Stop(1),)
     assert decide(Snapshot(draining, jobs, now=100.0 + DRAIN_S)) == (Stop(1),)
 
 

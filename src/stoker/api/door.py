@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
-from stoker.api.errors import body_of, code_of
+from stoker.api.errors import body_of, code_of, headers_of
 from stoker.errors import BadInput, StokerError, TooLarge
 
 Message = MutableMapping[str, Any]
@@ -18,6 +18,9 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_FOR_PROGRAMS = ("/api/", "/v1/")  # the console's pages have their own sign-in
+_UPLOADS = frozenset({"/v1/files", "/api/v1/files"})
 _POLICY = (
     b"default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
     b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
@@ -35,10 +38,20 @@ class Door:
     """Wraps the application."""
 
     def __init__(
-        self, inside: Application, *, hosts: Collection[str] = (), body_limit: int, upload_limit: int
+        self,
+        inside: Application,
+        *,
+        admit: Callable[[Scope], object],
+        hosts: Collection[str] = (),
+        body_limit: int,
+        upload_limit: int,
     ) -> None:
-        """`hosts`: names this server answers to, any when empty. Limits in bytes; uploads are multipart forms."""
+        """`admit` raises Denied for who has no key; `hosts` are names this server answers to, any when empty.
+
+        Limits are in bytes.
+        """
         self._inside = inside
+        self._admit = admit
         self._hosts = frozenset(hosts)
         self._body_limit = body_limit
         self._upload_limit = upload_limit
@@ -49,26 +62,26 @@ class Door:
             return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            self._check(headers)
+            self._check(scope, headers)
         except StokerError as error:
             await _refuse(send, error)
             return
-        limit = self._limit(headers)
-        await self._inside(scope, _bounded(receive, limit), _with_headers(send))
+        await self._inside(scope, _bounded(receive, self._limit(scope)), _with_headers(send))
 
-    def _check(self, headers: dict[bytes, str]) -> None:
+    def _check(self, scope: Scope, headers: dict[bytes, str]) -> None:
         host = headers.get(b"host", "")
         if self._hosts and _name(host) not in self._hosts:
             # A page elsewhere may have pointed its own name at this address to reach it through a browser.
             raise BadInput(f'this server does not answer to the name "{_name(host)}"; see: stoker up --allow-host')
+        if scope["method"] in _WITH_BODY and scope["path"].startswith(_FOR_PROGRAMS):
+            self._admit(scope)  # the framework would read the whole body before it asks for a key
         length = headers.get(b"content-length", "")
-        limit = self._limit(headers)
+        limit = self._limit(scope)
         if length.isdigit() and int(length) > limit:
             raise TooLarge(f"the request has {int(length):,} bytes; allowed are {limit:,}")
 
-    def _limit(self, headers: dict[bytes, str]) -> int:
-        is_upload = headers.get(b"content-type", "").lower().startswith("multipart/form-data")
-        return self._upload_limit if is_upload else self._body_limit
+    def _limit(self, scope: Scope) -> int:
+        return self._upload_limit if scope["path"] in _UPLOADS else self._body_limit
 
 
 def _name(host: str) -> str:
@@ -107,5 +120,6 @@ def _with_headers(send: Send) -> Send:
 async def _refuse(send: Send, error: StokerError) -> None:
     body = body_of(error.http_status, str(error), code=code_of(error))
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers += [(name.lower().encode(), value.encode()) for name, value in headers_of(error).items()]
     await send({"type": "http.response.start", "status": error.http_status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

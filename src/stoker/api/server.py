@@ -72,8 +72,13 @@ def create_app(app: App, settings: ServerSettings | None = None) -> Server:
         lambda scope: account_of(app, scope), lambda model, who: app.endpoints.route(model, _tenant(who))
     )
     errors.install(server)
+    app.endpoints.observe(server.gateway.in_flight)
     server.add_middleware(
-        Door, hosts=settings.hosts, body_limit=settings.body_limit, upload_limit=settings.upload_limit
+        Door,
+        admit=lambda scope: account_of(app, scope),
+        hosts=settings.hosts,
+        body_limit=settings.body_limit,
+        upload_limit=settings.upload_limit,
     )
     for router in (info, changes, jobs, nodes, shipments, models, endpoints, keys, files):
         server.include_router(router.router, prefix="/api/v1")

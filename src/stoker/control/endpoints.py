@@ -64,7 +64,12 @@ class EndpointDesk:
         self._changes = changes
         self._largest_node = largest_node
         self._routes: Mapping[str, Endpoint] = {}
+        self._in_flight: Mapping[int, int] = {}
         self._refresh_routes()
+
+    def observe(self, in_flight: Mapping[int, int]) -> None:
+        """`in_flight`: how many requests each replica (by its job) is working on, as the gateway counts them."""
+        self._in_flight = in_flight
 
     # for people
 
@@ -182,9 +187,9 @@ class EndpointDesk:
                 errors[replica.job] = told.error
                 if told.ready_url:
                     urls[replica.job] = told.ready_url
-        return Snapshot(
-            endpoint, jobs, urls, {job: text for job, text in errors.items() if text}, self._clock.now()
-        )
+        told_errors = {job: text for job, text in errors.items() if text}
+        busy = frozenset(job for job in jobs if self._in_flight.get(job))
+        return Snapshot(endpoint, jobs, urls, told_errors, busy, self._clock.now())
 
     def _apply(self, endpoint: Endpoint, action: Action, revision: int) -> Endpoint:
         now = self._clock.now()

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from stoker.endpoint import Endpoint, Replica, ReplicaState
 from stoker.job import Job, JobState
 
-DRAIN_S = 30.0  # a draining replica finishes its answers for so long before it is stopped
+DRAIN_S = 30.0  # a draining replica is stopped after so long, once it has finished its answers
+LONGEST_DRAIN_S = 900.0  # and after so long whatever it does
 BACKOFF_S = 30.0  # a replica that failed at once is replaced after so long
 SHORT_LIFE_S = 60.0
 
@@ -19,6 +20,7 @@ class Snapshot:
     jobs: Mapping[int, Job]
     urls: Mapping[int, str] = field(default_factory=dict)  # job -> where its present attempt listens
     errors: Mapping[int, str] = field(default_factory=dict)  # job -> what it said went wrong
+    busy: frozenset[int] = frozenset()  # jobs of replicas that are answering somebody
     now: float = 0.0
 
 
@@ -102,7 +104,8 @@ def _follow(replica: Replica, snapshot: Snapshot) -> Iterator[Action]:
     if job is None or job.state.final:
         yield from _ended(replica, job, snapshot)
     elif replica.state is ReplicaState.DRAINING:
-        if snapshot.now - replica.since >= DRAIN_S:
+        drained = DRAIN_S if replica.job not in snapshot.busy else LONGEST_DRAIN_S
+        if snapshot.now - replica.since >= drained:
             yield Stop(replica.job)
     elif replica.version not in _wanted(snapshot.endpoint):
         yield Drain(replica.job) if replica.state is ReplicaState.READY else Stop(replica.job)
