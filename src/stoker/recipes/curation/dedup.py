@@ -137,7 +137,7 @@ def judge(
         instead[places] = np.where(best < 0, -1, places[best])
         instead[heldout] = -1
         _drop(verdicts, instead, heldout, "near_duplicate", "decontamination.near_duplicate")
-    return verdicts
+    return Verdicts(verdicts.reasons, _last(verdicts.instead))
 
 
 def _drop(
@@ -147,6 +147,15 @@ def _drop(
     crossing = heldout[instead[places]] & ~heldout[places]
     verdicts.instead[places] = instead[places]
     verdicts.reasons[places] = np.where(crossing, across, same_split)
+
+
+def _last(instead: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Follow each chain "goes in favour of" to the record that stays."""
+    while True:
+        following = np.where(instead < 0, -1, instead[instead])
+        if (following < 0).all():
+            return instead
+        instead = np.where(following < 0, instead, following)
 
 
 def _first_with_same(keys: Hashes, preferred: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 UNKNOWN = "und"  # ISO 639-3: undetermined
 _SAMPLE = 600  # characters; more of the same text hardly changes the answer and costs time
 _MIN_CONFIDENCE = 0.5
-_LETTER = re.compile(r"[^\W\d_]")
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]|[A-Za-z\u00c0-\u1fff]+")
 _KANA = re.compile("[\u3040-\u30ff\uff66-\uff9d]")
 _HANGUL = re.compile("[\uac00-\ud7af\u1100-\u11ff]")
 
@@ -21,13 +21,13 @@ _HANGUL = re.compile("[\uac00-\ud7af\u1100-\u11ff]")
 def language_of(text: str) -> str:
     """ISO 639-1 code, or ``und`` when the text is too short or too odd to tell.
 
-    Mixed text counts as Chinese when a fifth of its letters are Han: one of them says about as much as a word.
+    Mixed text counts as Chinese when a fifth of its words are Han: one character says about as much as a word.
     """
     sample = text[:_SAMPLE] if len(text) <= 3 * _SAMPLE else text[_SAMPLE : 2 * _SAMPLE]
     if not sample.isascii():
-        letters = len(_LETTER.findall(sample))
+        words = len(_WORD.findall(sample))
         for script, share, language in ((_KANA, 0.1, "ja"), (_HANGUL, 0.2, "ko"), (_HAN, 0.2, "zh")):
-            if letters and len(script.findall(sample)) >= share * letters:
+            if words and len(script.findall(sample)) >= share * words:
                 return language
     best, confidence = _identifier().classify(sample)
     return best if confidence >= _MIN_CONFIDENCE else UNKNOWN

@@ -30,17 +30,19 @@ def normalise(text: str) -> str:
 
     Mojibake such as ``donâ€™t`` is mended. ``normalise(normalise(text)) == normalise(text)``.
     """
+    mended = _mended(text)
     while True:
-        text = _once(text)
-        if text.isascii():
-            return text
-        mended = _MOJIBAKE.sub(_mend, text)
+        text = _cleaned(mended)
+        mended = _mended(text)  # what stood apart may now be mojibake; each time shorter, so this ends
         if mended == text:
             return text
-        text = mended  # shorter each time, so this ends
 
 
-def _once(text: str) -> str:
+def _mended(text: str) -> str:
+    return text if text.isascii() else _MOJIBAKE.sub(_mend, text)
+
+
+def _cleaned(text: str) -> str:
     if not text.isascii():
         text = _SPACE.sub(" ", unicodedata.normalize("NFC", text))
     if _ANY_CONTROL.search(text):

@@ -24,10 +24,12 @@ class _Pattern:
 def mask(text: str) -> tuple[str, Mapping[str, int]]:
     """`text` with a placeholder such as ``<EMAIL>`` for each find, and the number of finds by kind."""
     counts: dict[str, int] = {}
-    for item in _PATTERNS:
-        if item.hint.search(text) is None:
-            continue
-        text = item.pattern.sub(_replacement(item, counts), text)
+    found = -1
+    while found < sum(counts.values()):  # a find may have hidden the one beside it
+        found = sum(counts.values())
+        for item in _PATTERNS:
+            if item.hint.search(text) is not None:
+                text = item.pattern.sub(_replacement(item, counts), text)
     return text, counts
 
 
@@ -96,7 +98,7 @@ def _public_v4(match: re.Match[str]) -> bool:
 
 _VERSIONED = re.compile(
     r"(versions?|ver|releases?|drivers?|firmware|fw|v?bios|build|kernel|cuda|cudnn|nccl|m?ofed|doca|rocm|cann|hccl"
-    r"|tensorrt|版本|固件|驱动)[\s:=]*\(?$|[a-z]$"
+    r"|tensorrt|版本|固件|驱动)[\s:=]*\(?\Z|[a-z]\Z"
 )
 
 

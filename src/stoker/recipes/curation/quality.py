@@ -66,13 +66,16 @@ DOCUMENTS = QualityRules(
         duplicate_paragraph_chars=0.5,
         duplicate_lines=0.5,
         duplicate_line_chars=0.5,
+        top_n_gram_least=4,
         top_n_gram_chars=((2, 0.3), (3, 0.3), (4, 0.3)),
         duplicate_n_gram_chars=((5, 0.5), (10, 0.4)),
     ),
     c4=False,
 )
 _RULES = {"web": WEB, "documents": DOCUMENTS}
-_LOOP = RepetitionRules(top_n_gram_chars=((2, 0.3), (3, 0.3), (4, 0.3)), duplicate_n_gram_chars=((10, 0.4),))
+_LOOP = RepetitionRules(
+    top_n_gram_least=4, top_n_gram_chars=((2, 0.3), (3, 0.3), (4, 0.3)), duplicate_n_gram_chars=((10, 0.4),)
+)
 _LOOP_WORDS = 80  # an answer shorter than this may well say the same twice
 
 
@@ -91,10 +94,10 @@ class Quality:
         if self._rules is None:
             return text
         words = self._vocabulary.words(text)
-        if broken := repetition(text, words, self._rules.repetition):
-            raise Rejected(f"gopher_repetition.{broken}", text)
         if broken := gopher(text, words, language, self._rules.gopher):
             raise Rejected(f"gopher_quality.{broken}", text)
+        if broken := repetition(text, words, self._rules.repetition):
+            raise Rejected(f"gopher_repetition.{broken}", text)
         if not self._rules.c4:
             return text
         try:

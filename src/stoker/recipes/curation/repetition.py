@@ -22,6 +22,7 @@ class RepetitionRules:
     duplicate_paragraph_chars: float = 0.2
     duplicate_lines: float = 0.3
     duplicate_line_chars: float = 0.2
+    top_n_gram_least: int = 1  # an n-gram that occurs less often is no repetition
     top_n_gram_chars: tuple[tuple[int, float], ...] = ((2, 0.2), (3, 0.18), (4, 0.16))
     duplicate_n_gram_chars: tuple[tuple[int, float], ...] = (
         (5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10),
@@ -59,6 +60,8 @@ def _of_n_grams(chars: int, words: Words, rules: RepetitionRules) -> str:
             continue
         grams = words.grams(size)
         most_often = _most_often(grams)
+        if most_often < rules.top_n_gram_least:
+            break
         if most_often * longest > share * chars and _top(grams, size, ends) > share * chars:
             return f"top_{size}_gram"
     return _duplicated(chars, words, ends, rules)
