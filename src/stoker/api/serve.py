@@ -62,7 +62,7 @@ class HttpServer:
                 ready(self.url)
             self._uvicorn.run(sockets=[self._socket])
         finally:
-            self._socket.close()
+            self.close()
 
     @property
     def started(self) -> bool:
@@ -70,6 +70,10 @@ class HttpServer:
 
     def stop(self) -> None:
         self._uvicorn.should_exit = True
+
+    def close(self) -> None:
+        """Let go of the port; `run` does it at its end."""
+        self._socket.close()
 
 
 def run(
