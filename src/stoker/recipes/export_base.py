@@ -16,6 +16,7 @@ from stoker.recipes.gguf_families import Family, Matrix, family_of_gguf, family_
 from stoker.recipes.gguf_fields import Field, field, fields, read_fields
 from stoker.recipes.gguf_vocabulary import Vocabulary, of_fields
 from stoker.recipes.hf_vocabulary import read_vocabulary
+from stoker.sources.gguf import is_gguf
 
 _ROPE_FACTORS = "rope_freqs.weight"
 _REWRITTEN = {"general.architecture", "general.file_type", "general.quantization_version"}
@@ -36,7 +37,7 @@ def open_base(path: Path) -> Base:
     """The base model at `path`; raises BadInput when it is neither form, Unfit when GGUF cannot hold it."""
     if path.is_dir():
         return _open_folder(path)
-    if path.is_file() and path.open("rb").read(4) == b"GGUF":
+    if is_gguf(path):
         return _open_gguf(path)
     raise BadInput(f"{path} is no model; give a Hugging Face folder (config.json) or a .gguf file", param="base")
 

@@ -4,10 +4,10 @@ Asks the served model the evaluation's probes and holds each position of the tra
 what the server would say there. The model passes when
 
 1. the mean KL (trained || served) over all positions is at most ``max_mean_kl`` (`kl` states the formula), and
-2. at least ``min_agreeing`` of the probes agree: the same greedy tokens, or a different token only where the
-   trained model itself was undecided, that is where its logprob of the two differs by less than
-   ``sqrt(8 max_mean_kl)``: to flip a gap g between two even tokens costs g^2 / 8 nats of KL, so a flip over a
-   larger gap is more than the bound allows.
+2. the probes do not show (with 95 % confidence) that fewer than ``min_agreeing`` of all prompts agree. A probe
+   agrees when it has the same greedy tokens, or another one only where the trained model itself was undecided,
+   that is where its logprob of the two differs by less than ``sqrt(8 max_mean_kl)``: to flip a gap g between two
+   even tokens costs g^2 / 8 nats of KL, so a flip over a larger gap is more than the bound allows.
 
 Greedy text alone would be the wrong measure: over a long answer the smallest rounding decides ties; decision
 record 0023 has the figures. Input ``evaluate`` holds ``probes.jsonl``, a `Probe` per line. A model that does not
@@ -44,8 +44,8 @@ class Config:
 
     url: str  # of the server, without /v1
     model: str  # the alias it serves
-    max_mean_kl: float = 0.01  # nats; f16 stays under 0.0001, q8_0 under 0.005, another model is over 0.1
-    min_agreeing: float = 0.98  # share of probes that must agree
+    max_mean_kl: float = 0.01  # nats; f16 stays under 0.0001, q8_0 under 0.005, wrong ones are over 0.1
+    min_agreeing: float = 0.98  # share of all prompts that must agree, as far as the probes can tell
     probes: int = 0  # how many to ask; 0 asks all
     at_once: int = 4  # requests at the same time
     timeout_s: float = 120.0  # of one request
@@ -136,8 +136,9 @@ def judge(compared: Sequence[Comparison], config: Config) -> dict[str, Any]:
     kls = [kl for one in compared for kl in one.kls]
     undecided = math.sqrt(8 * config.max_mean_kl)
     agreeing = sum(one.gap < undecided for one in compared)
+    least, most = wilson(len(compared) - agreeing, len(compared))
     mean = sum(kls) / max(len(kls), 1)
-    passed = bool(kls) and mean <= config.max_mean_kl and agreeing >= config.min_agreeing * len(compared)
+    passed = bool(kls) and mean <= config.max_mean_kl and least <= 1 - config.min_agreeing
     worst = sorted(compared, key=lambda one: (one.gap >= undecided, one.mean_kl), reverse=True)
     return {
         "probes": len(compared),
@@ -148,18 +149,19 @@ def judge(compared: Sequence[Comparison], config: Config) -> dict[str, Any]:
         "max_kl": max(kls, default=0.0),
         "bound": config.max_mean_kl,
         "undecided_gap": undecided,
-        "differs_at_most": wilson_upper(len(compared) - agreeing, len(compared)),
+        "differs_at_most": most,
         "verdict": "equal" if passed else "different",
         "worst": [_shown(one) for one in worst[:_WORST] if one.flips or one.mean_kl > config.max_mean_kl],
     }
 
 
-def wilson_upper(differing: int, total: int, z: float = 1.645) -> float:
-    """The share of all prompts that may differ, with 95 % confidence one-sided (Wilson's score interval)."""
+def wilson(differing: int, total: int, z: float = 1.645) -> tuple[float, float]:
+    """Between which shares of all prompts may differ; each bound holds with 95 % (Wilson's score interval)."""
     share = differing / total
     centre = share + z * z / (2 * total)
     spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return (centre + spread) / (1 + z * z / total)
+    scale = 1 + z * z / total
+    return max((centre - spread) / scale, 0.0), (centre + spread) / scale
 
 
 def _shown(one: Comparison) -> dict[str, Any]:
