@@ -62,6 +62,9 @@ class _Report:
                 counts[name] = counts.get(name, 0) + count
         for dropped in cleaned.dropped:
             self.drop(dropped)
+        self.tell()
+
+    def tell(self) -> None:
         probe.report(
             step=self.seen,
             total=self.total,
@@ -96,6 +99,7 @@ def run(this: stage.Stage[CurateConfig]) -> dict[str, Any]:
             survivors.add(cleaned)
         probe.phase("duplicates", f"comparing {len(survivors):,} records")
         digest, counts = _write(this, survivors, report)
+        report.tell()
     if not counts["train"]:
         raise BadInput(
             f"nothing is left to train on: of {imported['kept']:,} records {report.dropped.total:,} were dropped: "
