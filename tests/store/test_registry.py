@@ -57,3 +57,9 @@ def test_what_is_not_there(registry: Registry) -> None:
     assert registry.owner("nobody") is None
     with pytest.raises(NotFound, match="version 99"):
         registry.version("support", 99)
+
+
+def test_looking_into_an_empty_registry_makes_nothing(tmp_path: Path) -> None:
+    """The first look would otherwise cost seconds: MLflow's import and the migrations of its database."""
+    assert Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path).tenants() == {}
+    assert list(tmp_path.iterdir()) == []

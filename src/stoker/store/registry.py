@@ -54,6 +54,8 @@ class Registry:
 
     def tenants(self) -> dict[str, str]:
         """Every registered model's name -> the tenant it belongs to."""
+        if self._untouched():
+            return {}
         with self._lock:
             return {model.name: model.tags.get(_TENANT, "") for model in self._models()}
 
@@ -83,6 +85,11 @@ class Registry:
         """The version `alias` points to."""
         with self._lock:
             return next((number for number, names in self._aliases(model).items() if alias in names), None)
+
+    def _untouched(self) -> bool:
+        """Whether nothing was ever registered: then looking should not cost MLflow's import and migrations."""
+        file = self._url.removeprefix("sqlite:///")
+        return self._made is None and file != self._url and not Path(file).exists()
 
     def _client(self) -> MlflowClient:
         if self._made is None:
