@@ -53,7 +53,8 @@ class _Talk:
                 sys.stdout.write(_shown(piece))
                 sys.stdout.flush()
         finally:
-            say()
+            if answer:
+                say()
         self._said = [*messages, {"role": "assistant", "content": answer}]
 
 
