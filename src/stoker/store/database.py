@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, Executable, bindparam, create_engine, event, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Engine
@@ -36,6 +37,7 @@ class Database:
         self._where = where or url.rsplit("@", maxsplit=1)[-1]
         self._engine = _sqlite(url) if url.startswith("sqlite") else create_engine(url, pool_pre_ping=True)
         self._writing = threading.RLock()
+        self._take = _take_statement(sqlite_insert if self.single_process else postgresql_insert)
         file = self._engine.url.database if self.single_process else None
         self._flush = Flush(Path(f"{file}-wal")) if file else None
 
@@ -57,12 +59,7 @@ class Database:
 
     def take_ids(self, connection: Connection, name: str, count: int = 1) -> int:
         """The first of `count` fresh, never used, adjacent ids of counter `name`."""
-        insert = sqlite_insert if self._engine.dialect.name == "sqlite" else postgresql_insert
-        statement = insert(counters).values(name=name, next=1 + count)
-        statement = statement.on_conflict_do_update(
-            index_elements=[counters.c.name], set_={"next": counters.c.next + count}
-        )
-        after = connection.execute(statement.returning(counters.c.next)).scalar_one()
+        after = connection.execute(self._take, {"of": name, "after_first": 1 + count, "count": count}).scalar_one()
         return int(after) - count
 
     def migrate(self) -> None:
@@ -115,6 +112,16 @@ class Database:
             if any(sign in cause.lower() for sign in _FULL):
                 raise NoSpace(f"no space left for {self._where}; free some and try again") from error
             raise Away(f"the database {self._where} does not answer: {cause}") from error
+
+
+def _take_statement(insert: Callable[..., Any]) -> Executable:
+    """Raise a counter, made when it is missing. Built once: that costs more than to run it."""
+    fresh = insert(counters).values(name=bindparam("of"), next=bindparam("after_first"))
+    raised = fresh.on_conflict_do_update(
+        index_elements=[counters.c.name], set_={"next": counters.c.next + bindparam("count")}
+    )
+    statement: Executable = raised.returning(counters.c.next)
+    return statement
 
 
 def _sqlite(url: str) -> Engine:
