@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("units", "errors", "clock", "typed", "probe", "environment"),
     (
         "account", "cluster", "endpoint", "engine", "expectation", "file", "finding", "home", "job", "jobfile",
-        "model", "sbatch", "sbatch_directives", "shipment", "signal", "spelling", "telemetry",
+        "model", "page", "sbatch", "sbatch_directives", "shipment", "signal", "spelling", "telemetry", "usage",
     ),
     ("perf",),
     ("judge",),

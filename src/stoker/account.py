@@ -26,3 +26,14 @@ class Account:
     tenant: str
     created_at: float
     revoked: bool = False
+
+
+@dataclass(frozen=True)
+class MadeKey:
+    """A new key. The secret cannot be shown again: only its hash is kept."""
+
+    key: Account
+    secret: str  # "sk-stk-..."
+
+    def __repr__(self) -> str:
+        return f"MadeKey(key={self.key!r})"

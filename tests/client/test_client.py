@@ -128,6 +128,7 @@ def test_nodes_models_and_endpoints(site: Site) -> None:
     assert len(node.devices) == 8
     assert list(client.models.list()) == []
     assert list(client.endpoints.list()) == []
+    assert list(client.usage()) == []
     with pytest.raises(stoker.NotFound):
         client.models.versions("support")
     with pytest.raises(stoker.NotFound, match="support"):

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from stoker.api.auth import Caller, Platform
 from stoker.api.fields import Name
-from stoker.api.wire import Json, Page
+from stoker.api.wire import Json
 from stoker.endpoint import Endpoint
+from stoker.page import Page
 from stoker.typed import strict
 
 router = APIRouter(prefix="/endpoints", tags=["endpoints"])

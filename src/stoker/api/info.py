@@ -11,8 +11,10 @@ from stoker import __version__
 from stoker.account import Account, Role
 from stoker.api.auth import Caller
 from stoker.api.gateway import Gateway
-from stoker.api.usage import KeyUsage, exposition
-from stoker.api.wire import Json, Page
+from stoker.api.usage import exposition
+from stoker.api.wire import Json
+from stoker.page import Page
+from stoker.usage import KeyUsage
 
 router = APIRouter(tags=["server"])
 metrics = APIRouter(tags=["server"])

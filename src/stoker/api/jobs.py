@@ -15,10 +15,11 @@ from stoker.account import Account
 from stoker.api.auth import Caller, Platform
 from stoker.api.changes import Pulse, pulse_of
 from stoker.api.fields import Before, JobId, Limit, Text
-from stoker.api.wire import Json, Page
+from stoker.api.wire import Json
 from stoker.app import App
 from stoker.finding import Finding
 from stoker.job import Job, JobEvent, JobKind, JobSpec, JobState
+from stoker.page import Page
 from stoker.telemetry import Telemetry
 from stoker.typed import strict
 

@@ -8,10 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from stoker.account import Account, Role
+from stoker.account import Account, MadeKey, Role
 from stoker.api.auth import Caller, Platform
 from stoker.api.fields import Name
-from stoker.api.wire import Json, Page
+from stoker.api.wire import Json
+from stoker.page import Page
 from stoker.typed import strict
 
 router = APIRouter(prefix="/keys", tags=["keys"])
@@ -27,12 +28,6 @@ class NewKey:
     name: _Word
     role: Role = Role.USER
     tenant: _Word = "default"
-
-
-@dataclass(frozen=True)
-class MadeKey:
-    key: Account
-    secret: str  # sk-stk-...; only its hash is kept
 
 
 @router.get("", response_model=Page[Account])

@@ -10,9 +10,10 @@ from pydantic import Field
 
 from stoker.api.auth import Caller, Platform
 from stoker.api.fields import Name
-from stoker.api.wire import Json, Page
+from stoker.api.wire import Json
 from stoker.errors import BadInput
 from stoker.model import Comparison, ModelSummary, ModelVersion, Promotion
+from stoker.page import Page
 from stoker.typed import strict
 
 router = APIRouter(prefix="/models", tags=["models"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from stoker.api.auth import Caller, Platform
-from stoker.api.wire import Json, Page
+from stoker.api.wire import Json
 from stoker.cluster import Node
+from stoker.page import Page
 
 router = APIRouter(prefix="/nodes", tags=["nodes"])
 

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Response
 
 from stoker.api.auth import Caller, Platform
 from stoker.api.fields import Limit, Name
-from stoker.api.wire import Json, Page
+from stoker.api.wire import Json
+from stoker.page import Page
 from stoker.shipment import Shipment, ShipmentRequest, Stage
 from stoker.telemetry import Telemetry
 

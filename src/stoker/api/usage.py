@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from stoker.account import Account
+from stoker.usage import KeyUsage
 
 V = TypeVar("V")
 
@@ -18,18 +19,6 @@ BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 class Tokens(NamedTuple):
     prompt: int = 0
     completion: int = 0
-
-
-@dataclass(frozen=True)
-class KeyUsage:
-    """What one key has used of one model since the server started."""
-
-    key: str
-    tenant: str
-    model: str
-    requests: int
-    prompt_tokens: int
-    completion_tokens: int
 
 
 @dataclass

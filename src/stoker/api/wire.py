@@ -1,22 +1,11 @@
-"""How our dataclasses go over the wire: JSON bodies, and lists in pages."""
+"""How our dataclasses go over the wire."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from fastapi import Response
 from pydantic_core import to_json
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Page(Generic[T]):
-    """A list, and where its next page starts (null when this was the last)."""
-
-    items: tuple[T, ...]
-    next: int | None = None
 
 
 class Json(Response):

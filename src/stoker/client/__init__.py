@@ -24,9 +24,10 @@ from stoker.client.files import Files
 from stoker.client.jobs import Jobs
 from stoker.client.keys import Keys
 from stoker.client.models import Models
-from stoker.client.page import Page
 from stoker.client.shipments import Shipments
 from stoker.cluster import Node
+from stoker.page import Page
+from stoker.usage import KeyUsage
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Client:
 
     def nodes(self) -> Sequence[Node]:
         return self._connection.get(Page[Node], "/api/v1/nodes").items
+
+    def usage(self) -> Sequence[KeyUsage]:
+        """Requests and tokens by key and model since the platform started; an admin sees all tenants."""
+        return self._connection.get(Page[KeyUsage], "/api/v1/usage").items
 
     def chat(self, model: str, messages: Iterable[Mapping[str, str]], **parameters: Any) -> str:
         """The endpoint's answer; `parameters` are those of OpenAI's chat completions."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stoker.client.connection import Connection
-from stoker.client.page import Page
 from stoker.endpoint import Endpoint
+from stoker.page import Page
 
 _PATH = "/api/v1/endpoints"
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 from stoker.client.changes import looks
 from stoker.client.connection import Connection
-from stoker.client.page import Page
 from stoker.errors import Away, BadInput
 from stoker.finding import Finding
 from stoker.job import Job, JobEvent, JobKind, JobSpec, JobState
+from stoker.page import Page
 from stoker.telemetry import Telemetry
 from stoker.typed import dump
 

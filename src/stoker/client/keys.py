@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from stoker.account import Account, Role
+from stoker.account import Account, MadeKey, Role
 from stoker.client.connection import Connection
-from stoker.client.page import Page
+from stoker.page import Page
 
 _PATH = "/api/v1/keys"
-
-
-@dataclass(frozen=True)
-class MadeKey:
-    """A new key. The secret cannot be shown again."""
-
-    key: Account
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"MadeKey(key={self.key!r})"
 
 
 class Keys:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from stoker.client.changes import looks
 from stoker.client.connection import Connection
-from stoker.client.page import Page
+from stoker.page import Page
 from stoker.shipment import Shipment, ShipmentRequest, ShipmentState, Stage
 from stoker.telemetry import Telemetry
 from stoker.typed import dump

@@ -1,4 +1,4 @@
-"""Lists come in pages."""
+"""Page: a part of a list, and where the next part starts."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Page(Generic[T]):
     items: tuple[T, ...]
-    next: int | None = None
+    next: int | None = None  # None when this was the last
