@@ -81,7 +81,16 @@ def test_language_and_theme_are_remembered_and_nonsense_is_not(bare: Platform) -
 
 def test_changes_are_told_only_to_those_who_signed_in(bare: Platform) -> None:
     with bare.stranger() as stranger:
-        assert stranger.get("/changes").status_code == 303
-    with bare.visitor() as visitor, visitor.stream("GET", "/changes") as stream:
-        assert stream.headers["content-type"].startswith("text/event-stream")
-        assert next(stream.iter_lines()) == "retry: 1000"
+        stranger.headers["accept"] = "text/event-stream"
+        assert stranger.get("/api/v1/changes").status_code == 401
+    with bare.visitor() as visitor:
+        visitor.headers["accept"] = "text/event-stream"
+        with visitor.stream("GET", "/api/v1/changes") as stream:
+            assert stream.headers["content-type"].startswith("text/event-stream")
+
+
+def test_who_seems_a_stranger_after_a_foreign_link_is_recognised(bare: Platform) -> None:
+    with bare.stranger() as stranger:
+        assert stranger.get("/session").status_code == 401
+    with bare.visitor() as visitor:
+        assert visitor.get("/session").status_code == 204

@@ -80,9 +80,10 @@ def chart(signal: Signal, expectation: Expectation | None = None, *, until: floa
     low, high = math.floor(low / step) * step, math.ceil(high / step) * step
     frame = _Frame(left, right, low, high)
     last = points[-1]
+    unit = expectation.unit if expectation else signal.unit
     return Chart(
         name=signal.name,
-        unit=expectation.unit if expectation else signal.unit,
+        unit=unit,
         by_step=by_step,
         line=frame.path(points),
         mean=frame.path(_mean(points)) if signal.name in SMOOTHED and len(points) > 20 else "",
@@ -90,7 +91,7 @@ def chart(signal: Signal, expectation: Expectation | None = None, *, until: floa
         last=last.y,
         last_left=frame.left(last.x),
         last_top=frame.top(last.y),
-        y_ticks=tuple(_tick(high - place * step, step) for place in range(round((high - low) / step) + 1)),
+        y_ticks=tuple(_tick(high - at * step, step, unit) for at in range(round((high - low) / step) + 1)),
         x_ticks=tuple(left + (right - left) * place / TICKS for place in range(TICKS + 1)),
         band=_band(frame, expectation),
         expectation=expectation,
@@ -164,8 +165,9 @@ def _nice(step: float) -> float:
     return next(factor * scale for factor in (1, 2, 2.5, 5, 10) if factor * scale >= step * 0.999)
 
 
-def _tick(value: float, step: float) -> str:
-    return figures.number(0.0 if abs(value) < step / 1e6 else value)
+def _tick(value: float, step: float, unit: str) -> str:
+    exact = 0.0 if abs(value) < step / 1e6 else value
+    return figures.quantity(exact, unit) if unit in ("share", "B") else figures.number(exact)
 
 
 def _mean(points: Sequence[Point]) -> list[Point]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import RedirectResponse
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from stoker.console import chart, stages
 from stoker.console.reasons import in_language
 from stoker.console.session import PageRoute, View, Viewer
 from stoker.console.speed import delivered
+from stoker.console.tail import Read, start_of_tail
 from stoker.console.timeline import timeline
 from stoker.errors import NotFound
 from stoker.finding import Finding
@@ -22,6 +24,7 @@ from stoker.telemetry import Telemetry
 
 PAGE = 100  # jobs a page
 LOG_CHUNK = 256 << 10  # bytes a log request answers with, at most
+OUTPUT_CHUNK = 1 << 20  # bytes read at a time when all of a log is asked for
 MOST_CHARTS = 8
 # The chips above the queue, and the states each shows.
 GROUPS: Mapping[str, tuple[JobState, ...]] = {
@@ -31,6 +34,7 @@ GROUPS: Mapping[str, tuple[JobState, ...]] = {
     "ended": tuple(FINAL),
     "failed": (JobState.FAILED, JobState.TIMEOUT, JobState.OUT_OF_MEMORY, JobState.NODE_FAIL),
 }
+_PLAIN = "text/plain; charset=utf-8"
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL", re.IGNORECASE)
 
 router = APIRouter(route_class=PageRoute)
@@ -44,7 +48,6 @@ def queue(
     found = view.app.jobs.find(
         view.who, states=GROUPS.get(show, ()), owner=owner, name=name, limit=PAGE, before=before
     )
-    running = [job for job in found if job.state is JobState.RUNNING]
     return view.page(
         "jobs.html",
         jobs=found,
@@ -56,12 +59,15 @@ def queue(
         owners=sorted({job.owner for job in found} | ({owner} if owner else set())),
         older=found[-1].id if len(found) == PAGE else None,
         before=before,
-        shares=view.console.speeds.of(running, lambda job: view.app.jobs.telemetry(job, view.who)),
+        shares=view.console.speeds.of(found, lambda job: view.app.jobs.telemetry(job, view.who)),
     )
 
 
 @router.get("/jobs/{label}")
 def job_page(view: Viewer, label: str) -> Response:
+    found = view.app.jobs.resolve(label, view.who)
+    if len(found) > 1:
+        return _array_page(view, found)
     job = _one(view, label)
     telemetry = view.app.jobs.telemetry(job.id, view.who)
     return view.page(
@@ -79,12 +85,28 @@ def job_page(view: Viewer, label: str) -> Response:
 
 
 @router.get("/jobs/{label}/log")
-def log(view: Viewer, label: str, stream: str = "stdout", offset: Annotated[int, Query(ge=0)] = 0) -> Response:
-    """A chunk of the log from byte `offset`, as text; ``x-next-offset`` says where to go on."""
+def log(view: Viewer, label: str, offset: Annotated[int | None, Query(ge=0, le=1 << 62)] = None) -> Response:
+    """A chunk of the log from byte `offset`, without one of its tail, as text.
+
+    ``x-offset`` and ``x-next-offset`` say where it begins and ends, ``x-final`` whether the job has ended.
+    """
     job = _one(view, label)
-    chunk = view.app.jobs.logs(job.id, view.who, stream=stream, offset=offset, limit=LOG_CHUNK)
-    headers = {"x-next-offset": str(offset + len(chunk)), "x-final": "1" if job.state.final else "0"}
-    return Response(chunk, media_type="text/plain; charset=utf-8", headers=headers)
+    begin = start_of_tail(_reader(view, job, "stdout"), LOG_CHUNK) if offset is None else offset
+    chunk = view.app.jobs.logs(job.id, view.who, offset=begin, limit=LOG_CHUNK)
+    headers = {
+        "x-offset": str(begin),
+        "x-next-offset": str(begin + len(chunk)),
+        "x-final": str(int(job.state.final)),
+    }
+    return Response(chunk, media_type=_PLAIN, headers=headers)
+
+
+@router.get("/jobs/{label}/output")
+def output(view: Viewer, label: str, stream: str = "stdout") -> Response:
+    """All of a log, for saving and searching."""
+    read = _reader(view, _one(view, label), stream)
+    read(0, 0)  # a stream that does not exist is refused before the answer begins
+    return StreamingResponse(_chunks(read), media_type=_PLAIN)
 
 
 @router.post("/jobs/{label}/cancel")
@@ -92,6 +114,16 @@ def cancel(view: Viewer, label: str) -> Response:
     job = _one(view, label)
     view.app.jobs.cancel([job.id], view.who)
     return RedirectResponse(f"/jobs/{job.label}", status_code=303)
+
+
+def _array_page(view: View, jobs: Sequence[Job]) -> Response:
+    """The elements of an array, and how many stand where."""
+    return view.page(
+        "array.html",
+        jobs=sorted(jobs, key=lambda job: job.array_index or 0),
+        counts=Counter(job.state for job in jobs),
+        shares=view.console.speeds.of(jobs, lambda job: view.app.jobs.telemetry(job, view.who)),
+    )
 
 
 def charts(telemetry: Telemetry) -> list[chart.Chart]:
@@ -102,6 +134,17 @@ def charts(telemetry: Telemetry) -> list[chart.Chart]:
         for name in chart.ordered(list(signals))
     )
     return [found for found in drawn if found][:MOST_CHARTS]
+
+
+def _reader(view: View, job: Job, stream: str) -> Read:
+    return lambda offset, limit: view.app.jobs.logs(job.id, view.who, stream=stream, offset=offset, limit=limit)
+
+
+def _chunks(read: Read) -> Iterator[bytes]:
+    offset = 0
+    while chunk := read(offset, OUTPUT_CHUNK):
+        yield chunk
+        offset += len(chunk)
 
 
 def _one(view: View, label: str) -> Job:

@@ -42,7 +42,7 @@ def model_page(view: Viewer, name: str) -> Response:
         metrics=_shown(versions),
         unit_of=unit_of,
         journal=view.app.models.journal(name, view.who),
-        served={endpoint.version for endpoint in view.app.endpoints.find(view.who) if endpoint.name == name},
+        endpoint=next((one for one in view.app.endpoints.find(view.who) if one.name == name), None),
     )
 
 

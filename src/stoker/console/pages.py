@@ -1,24 +1,27 @@
-"""The console's router: every page, its assets and its stream of changes, to be mounted at ``/``."""
+"""The console's router: every page and its assets, to be mounted at ``/`` beside the API.
+
+Scripts of the pages use two things of the API with the session's cookie: ``/api/v1/changes`` to be told of changes,
+and ``/v1/chat/completions`` to chat.
+"""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from stoker.clock import Clock, SystemClock
 from stoker.console import endpoints, jobs, keys, models, overview, render, session, shipments
 from stoker.console.desks import Desks
-from stoker.console.live import Changes
-from stoker.console.session import Console, PageRoute, Viewer
+from stoker.console.session import Console, PageRoute
 from stoker.console.speed import Speeds
 from stoker.errors import NotFound
 
 
 def router(app: Desks, clock: Clock | None = None) -> APIRouter:
-    """All of the console over the desks of `app`."""
+    """All of the console over the desks of `app`; `clock` is the system's unless told."""
     clock = clock or SystemClock()
-    console = Console(app, clock, Changes(app.jobs.wait_change), Speeds(clock))
+    console = Console(app, clock, Speeds(clock))
 
     async def attach(request: Request) -> None:
         request.state.stoker_console = console
@@ -30,12 +33,6 @@ def router(app: Desks, clock: Clock | None = None) -> APIRouter:
 
 
 _shared = APIRouter(route_class=PageRoute)
-
-
-@_shared.get("/changes")
-async def changes(view: Viewer) -> Response:
-    """Server-sent events: one ``change`` each time a job moved."""
-    return StreamingResponse(view.console.changes.stream(), media_type="text/event-stream")
 
 
 @_shared.get("/static/{version}/{name:path}")

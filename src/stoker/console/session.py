@@ -18,7 +18,6 @@ from stoker.account import Account, Role
 from stoker.clock import Clock
 from stoker.console import render
 from stoker.console.desks import Desks
-from stoker.console.live import Changes
 from stoker.console.speed import Speeds
 from stoker.console.texts import LANGUAGES, Say
 from stoker.errors import BadInput, Denied, StokerError
@@ -34,7 +33,6 @@ class Console:
 
     app: Desks
     clock: Clock
-    changes: Changes
     speeds: Speeds
 
 
@@ -58,7 +56,8 @@ class View:
     def page(self, template: str, **context: Any) -> Response:
         """The page; `who` and the time are known in every template."""
         can = {"may_act": self.who.role.covers(Role.USER), "may_admin": self.who.role.covers(Role.ADMIN)}
-        return render.page(self.request, template, {"who": self.who, "now": self.now, **can, **context})
+        known = {"who": self.who, "now": self.now, "changed": self.app.jobs.changed}
+        return render.page(self.request, template, {**known, **can, **context})
 
 
 class _NotSignedIn(Denied):
@@ -125,6 +124,14 @@ router = APIRouter(route_class=PageRoute)
 @router.get("/login")
 def login_page(request: Request, next: str = "/") -> Response:  # noqa: A002 - the query's name
     return render.page(request, "login.html", {"next": _inside(next), "wrong": ""})
+
+
+@router.get("/session")
+def session(request: Request) -> Response:
+    """204 for who is signed in, 401 for a stranger: what a page can ask without being led to the sign-in."""
+    token = request.cookies.get(COOKIE)
+    known = token and console_of(request).app.accounts.session(token)
+    return Response(status_code=204 if known else 401)
 
 
 @router.post("/login")

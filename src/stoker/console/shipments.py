@@ -59,6 +59,6 @@ def resume(view: Viewer, shipment_id: str) -> Response:
 
 
 def _told(view: View, shipment: Shipment) -> dict[Stage, Telemetry]:
-    """What each stage that has begun told through the probe."""
-    begun = (run.stage for run in shipment.stages if run.job is not None and run.state is not StageState.WAITING)
-    return {stage: view.app.shipments.telemetry(shipment.id, stage, view.who) for stage in begun}
+    """What training and the stages that run told through the probe: the others are told by their results."""
+    shown = (run.stage for run in shipment.stages if run.state is StageState.RUNNING or run.stage is Stage.TRAIN)
+    return {stage: view.app.shipments.telemetry(shipment.id, stage, view.who) for stage in shown}

@@ -74,7 +74,7 @@
   }
 
   function speed(item, tokens, first, whole) {
-    const rate = tokens > 1 ? ((tokens - 1) / (whole / 1000)).toFixed(1) : "–";
+    const rate = tokens > 1 ? new Intl.NumberFormat(document.documentElement.lang, { maximumSignificantDigits: 3 }).format((tokens - 1) / (whole / 1000)) : "–";
     note(item, box.dataset.speed.replace("{tokens}", tokens).replace("{first}", Math.round(first)).replace("{rate}", rate), "dim");
   }
   function fail(item, message) { note(item, message, "wrong"); }

@@ -5,9 +5,11 @@
   const main = () => document.querySelector("main[data-live]");
   const away = document.getElementById("away");
   const SETTLE_MS = 150; // changes come in bursts
-  let asked = 0, busy = false, again = false, timer = 0;
+  const REST_MS = 1000; // between two refreshes, however much changes
+  let asked = 0, busy = false, again = false, timer = 0, ended = 0;
 
   async function refresh() {
+    asked = 0;
     if (busy) { again = true; return; }
     if (document.hidden || !main()) { return; }
     busy = true;
@@ -20,6 +22,7 @@
       tell(false);
     } finally {
       busy = false;
+      ended = Date.now();
       schedule();
       if (again) { again = false; soon(); }
     }
@@ -42,7 +45,9 @@
     document.dispatchEvent(new Event("stoker:refreshed"));
   }
 
-  function soon() { clearTimeout(asked); asked = setTimeout(refresh, SETTLE_MS); }
+  function soon() {
+    if (!asked) { asked = setTimeout(refresh, Math.max(SETTLE_MS, ended + REST_MS - Date.now())); }
+  }
   function schedule() {
     clearTimeout(timer);
     const every = Number(main()?.dataset.poll || 0);
@@ -51,7 +56,7 @@
   function tell(here) { if (away) { away.hidden = here; } }
 
   function listen() {
-    const source = new EventSource("/changes");
+    const source = new EventSource(`/api/v1/changes?since=${main().dataset.changed}`);
     source.addEventListener("change", soon);
     source.onopen = () => { if (away && !away.hidden) { soon(); } tell(true); };
     addEventListener("pagehide", () => source.close());

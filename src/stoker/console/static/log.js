@@ -9,19 +9,23 @@
   if (!pre) { return; }
   const follow = document.getElementById("follow");
   const decoder = new TextDecoder();
-  let offset = 0, text = "";
+  let offset = null, text = "";
 
   async function read() {
     let final = false, more = false;
     try {
-      const answer = await fetch(`${pre.dataset.log}?offset=${offset}`, { cache: "no-store" });
+      const place = offset === null ? "" : `?offset=${offset}`; // the first time: the tail
+      const answer = await fetch(pre.dataset.log + place, { cache: "no-store" });
       if (!answer.ok || answer.redirected) { throw new Error(String(answer.status)); }
       const bytes = await answer.arrayBuffer();
       const next = Number(answer.headers.get("x-next-offset"));
       final = answer.headers.get("x-final") === "1";
-      more = next > offset;
+      more = bytes.byteLength > 0;
+      const cut = offset === null && answer.headers.get("x-offset") !== "0";
       offset = next;
-      if (more) { show(decoder.decode(bytes, { stream: true })); }
+      const chunk = decoder.decode(bytes, { stream: true });
+      // A tail begins within a line, which is left out.
+      if (more) { show(cut ? `${pre.dataset.cut}\n${chunk.slice(chunk.indexOf("\n") + 1)}` : chunk); }
     } catch { /* the server is away: asked again below, and the page says so */ }
     if (!text) { pre.textContent = pre.dataset.empty; }
     if (more) { setTimeout(read, 0); } else if (!final) { setTimeout(read, document.hidden ? 5 * EVERY_MS : EVERY_MS); }
