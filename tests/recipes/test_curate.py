@@ -211,13 +211,14 @@ def test_bad_answers_go(tmp_path: Path) -> None:
 
 def test_only_the_wanted_languages_and_what_cannot_be_told(tmp_path: Path) -> None:
     rows = [
-        chat("Wie kann ich das Passwort zurücksetzen?", "Klicken Sie bitte auf den Knopf ganz oben rechts."),
+        chat("Wie kann ich das Passwort zurücksetzen?", "Klicken Sie oben rechts oder fragen Sie hans@firma.de."),
         chat("How can I reset the password of this machine?", "Press the button at the top right of the page."),
         chat("怎样重置密码？", "点击右上角的按钮。"),
         chat("ok?", "ok"),
     ]
     curated = Curated(tmp_path, {"a.jsonl": rows}, languages=("en", "zh"), heldout_fraction=0)
     assert curated.dropped == {"language.de": 1}
+    assert "<EMAIL>" in curated.samples[0]["sample"]
     assert curated.result["languages"] == {"de": 1, "en": 1, "zh": 1, "und": 1}
 
 

@@ -51,7 +51,7 @@ def refusal(data: Path, **config: Any) -> str:
             {"a.bin": b"\0\1", "b.png": b"\x89PNG"},
             "holds no readable file (unknown suffix .bin 1 (a.bin)",
         ),
-        ("hollow", {"a.jsonl": b"", "b.jsonl": b"\n\n"}, "its files are empty"),
+        ("hollow", {"a.jsonl": b"", "b.jsonl": b"\n\n", "c.json": b"[]"}, "its files are empty"),
         ("columns", {"a.csv": b"frage,antwort\n1,2\n"}, "there are frage, antwort; needed are messages"),
         ("mixed", {"a.jsonl": LINE, "b.txt": b"plain"}, "a.jsonl:1 is chat, b.txt is text"),
         ("parquet", {"a.parquet": b"PAR1 but no more"}, "cannot read a.parquet as Parquet"),

@@ -101,7 +101,10 @@ class Cleaner:
         try:
             return self._text(content, cleaned) if isinstance(content, str) else self._chat(content, cleaned)
         except Rejected as rejected:
-            sample = shown(" ".join(rejected.detail[:_SAMPLE].split()), _SAMPLE)
+            sample = rejected.detail[:_SAMPLE]
+            if self._config.mask_pii:  # it may have been dropped before its turn to be masked
+                sample, _ = mask(sample)
+            sample = shown(" ".join(sample.split()), _SAMPLE)
             cleaned.dropped.append(Dropped(rejected.reason, fields["source"], sample))
             return None
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier  # type: ignore[import-untyped]  # it has no stubs
 
 UNKNOWN = "und"  # ISO 639-3: undetermined
-_SAMPLE = 600  # characters; more of the same text hardly changes the answer and costs time
+_SAMPLE = 400  # characters; more of the same text hardly changes the answer and costs time
 _MIN_CONFIDENCE = 0.5
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]|[A-Za-z\u00c0-\u1fff]+")

@@ -118,7 +118,7 @@ def _json_values(file: DataFile, limit: int) -> Iterator[Row | Reject]:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape")
         buffer, number, ended = "", 0, False
         while True:
-            buffer = buffer.lstrip(" \t\r\n,[]" if number else " \t\r\n[")
+            buffer = buffer.lstrip(" \t\r\n,[]")
             value, end = _first_value(decoder, buffer)
             if end and (ended or end < len(buffer)):
                 number += 1
