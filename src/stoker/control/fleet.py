@@ -86,12 +86,17 @@ class Fleet:
         except Away as error:
             self.away = {**self.away, job.engine: str(error)}
 
-    def forget_ended(self, active: Callable[[Key], bool]) -> None:
-        """Let the engines drop the orders that have ended, but those that are still `active` in the store."""
+    def settle(self, active: Callable[[Key], bool]) -> None:
+        """Let engines drop what has ended, and end what should not run: orders not `active` any more."""
         for name, states in self._seen.items():
             engine = self._engines[name]
-            over = [key for key, said in states.items() if said.state.final and not active(key)]
+            idle = [key for key in states if not active(key)]
+            over = [key for key in idle if states[key].state.final]
+            stray = [key for key in idle if not states[key].state.final and key not in self._told_to_end]
             self._told_to_end.difference_update(over)
+            self._told_to_end.update(stray)
+            if stray:
+                engine.cancel(stray, grace=0.0)
             if over and isinstance(engine, CanForget):
                 engine.forget(over)
 

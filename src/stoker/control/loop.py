@@ -120,7 +120,7 @@ class Dispatcher:
     def _note_ended(self) -> None:
         now = self._clock.now()
         self._move([after_end(job, said, now) for job, said in self._said() if said.state.final])
-        self._fleet.forget_ended(self._active)
+        self._fleet.settle(self._active)
 
     def _said(self) -> list[tuple[Job, Observation]]:
         """Each active job with what its engine says of it."""
@@ -135,6 +135,8 @@ class Dispatcher:
         unknown = self._fleet.unknown(self._ledger.active())
         starting = [job for job in unknown if job.state is JobState.STARTING]
         lost = [job for job in unknown if job.state is not JobState.STARTING]
+        for job in lost:
+            self._fleet.end(job)  # it may be just about to begin
         now = self._clock.now()
         self._move([after_end(job, _lost(job), now) for job in lost])
         self._submit(starting)

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from stoker.cluster import WHOLE, Device, Health, Node
 from stoker.job import Job, JobSpec, Placement, Resources
 
+_SLOTS_PER_CPU = 16
+_LEAST_SLOTS = 64
+
 
 class Room:
     """Free CPUs, memory and device thousandths of one node. Changes as jobs are put in and taken out."""
@@ -15,6 +18,9 @@ class Room:
         self.node = node
         self.cpus = node.cpus
         self.memory = node.memory
+        self.slots = max(
+            _LEAST_SLOTS, node.cpus * _SLOTS_PER_CPU
+        )  # jobs, so that those without CPUs have a limit too
         usable = [device for device in node.devices if device.health is not Health.FAILED]
         self.free = {device.index: WHOLE for device in usable}  # device index -> thousandths
         self._models = _by_model(usable)
@@ -28,13 +34,14 @@ class Room:
         """What is free in both."""
         both = self.copy()
         both.cpus = min(self.cpus, other.cpus)
+        both.slots = min(self.slots, other.slots)
         both.memory = min(self.memory, other.memory)
         both.free = {index: min(free, other.free[index]) for index, free in self.free.items()}
         return both
 
     def fit(self, need: Resources) -> Placement | None:
         """Where in this node the job would go now; None when it does not fit."""
-        if need.cpus > self.cpus or need.memory > self.memory:
+        if need.cpus > self.cpus or need.memory > self.memory or self.slots < 1:
             return None
         if not need.accelerators:
             return Placement(self.node.name)
@@ -52,6 +59,7 @@ class Room:
     def _change(self, need: Resources, placement: Placement, sign: int) -> None:
         self.cpus += sign * need.cpus
         self.memory += sign * need.memory
+        self.slots += sign
         for device in placement.devices:
             if device in self.free:  # it may have failed since
                 self.free[device] += sign * need.milli

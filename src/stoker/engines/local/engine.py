@@ -80,13 +80,12 @@ class LocalEngine:
         for key in keys:
             with self._lock:
                 known = self._known.get(key)
-            if known is None or known.seen.state.final:
+            attempt = self._attempt(key)
+            if (known and known.seen.state.final) or not attempt.folder.exists():
                 continue
-            with contextlib.suppress(
-                OSError
-            ):  # on a full disk the signal alone ends it, with the grace of its order
-                known.attempt.ask_to_end(grace)
-            if supervisor := known.attempt.supervisor():  # one that has not begun yet sees the file
+            with contextlib.suppress(OSError):  # disk full: the signal alone ends it, with its own grace
+                attempt.ask_to_end(grace)
+            if supervisor := attempt.supervisor():  # one that has not begun yet sees the file
                 supervisor.send(signal.SIGUSR1)
 
     def logs(self, key: Key, *, stream: str = "stdout", offset: int = 0, limit: int = 1 << 20) -> bytes:
