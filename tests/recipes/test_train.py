@@ -123,7 +123,14 @@ def test_the_first_batch_is_shown_with_its_mask(base: Path, data: Path, tmp_path
     run("train", tmp_path, {**FAST, "max_steps": 1}, base=base, data=data)
     said = reports(tmp_path, "train")
     (shown,) = (line["data"] for line in said if line.get("name") == "first_batch")
-    assert "".join(token["token"] for token in shown[0] if token["trained"]) == "the link is down<|im_end|>"
+    texts = ["".join(token["token"] for token in record) for record in shown]
+    answers = ["".join(token["token"] for token in record if token["trained"]) for record in shown]
+    assert len(shown) == 4
+    assert all(
+        text.startswith("<|im_start|>user\n") and text.endswith(f"assistant\n{answer}")
+        for text, answer in zip(texts, answers, strict=True)
+    )
+    assert all(answer.endswith("<|im_end|>") and len(answer) > 12 for answer in answers)
     progress = [line for line in said if line["kind"] == "progress"]
     assert set(progress[0]["values"]) == {"loss", "tokens_per_s", "mfu", "lr"}
     (expected,) = (line for line in said if line["kind"] == "expect")

@@ -119,7 +119,7 @@ def test_other_files_and_other_families_are_refused(tmp_path: Path) -> None:
         architecture(tmp_path / "notes.txt")
     with pytest.raises(BadInput, match='family "whisper" are not supported'):
         architecture(write_gguf(tmp_path / "w.gguf", family="whisper"))
-    with pytest.raises(BadInput, match="lacks the metadata .qwen2[.]block_count"):
+    with pytest.raises(BadInput, match=r"lacks the metadata .qwen2[.]block_count"):
         architecture(write_gguf(tmp_path / "m.gguf", leave_out="block_count"))
     with pytest.raises(NotFound):
         architecture(tmp_path / "nowhere.gguf")

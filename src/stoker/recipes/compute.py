@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,9 +29,10 @@ def device() -> torch.device:
 
 
 def use_threads(asked: int) -> int:
-    """Compute with `asked` threads; 0 takes every CPU this process may use, shared among the ranks here."""
+    """Compute with `asked` threads; 0 takes every CPU given to this job, shared among the ranks here."""
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    count = asked or max(1, usable_cpus() // ranks)
+    given = int(os.environ.get("OMP_NUM_THREADS", "0")) or usable_cpus() // ranks
+    count = asked or max(1, min(given, usable_cpus()))
     torch.set_num_threads(count)
     return count
 
@@ -50,6 +52,13 @@ def free_memory(on: torch.device) -> int:
     if on.type == "cuda":
         return int(torch.cuda.mem_get_info(on)[0])
     return min(psutil.virtual_memory().available, _cgroup_headroom())
+
+
+def peak_memory(on: torch.device) -> int:
+    """The most bytes this process ever held, on the device or in main memory."""
+    if on.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(on))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _cgroup_headroom(root: Path = Path("/sys/fs/cgroup")) -> int:
@@ -87,8 +96,16 @@ def _copy(on: torch.device, dtype: torch.dtype, count: int) -> float:
 
 
 def _start(on: torch.device, dtype: torch.dtype) -> float:
-    values = torch.ones(64, 64, device=on, dtype=dtype)
-    return _best(lambda: [values + values for _ in range(10)], on) / 10
+    """Seconds to start an operation with its share of the backward pass: half small products, half sums."""
+    values = torch.ones(16, 16, device=on, dtype=dtype, requires_grad=True)
+
+    def chain() -> None:
+        result = values
+        for _ in range(10):
+            result = (result @ values) + values
+        result.sum().backward()
+
+    return _best(chain, on) / (20 * 3)  # 20 operations, each about two more backwards
 
 
 def _best(work: Callable[[], object], on: torch.device) -> float:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,22 @@ from stoker import probe
 from stoker.errors import BadInput
 from stoker.expectation import Expectation
 from stoker.model import Architecture
-from stoker.perf import memory, training
+from stoker.perf import memory
 from stoker.recipes import adapters, checkpoint, compute, loading, ranks, records, row_pass, stage
 from stoker.recipes.bottleneck import Placement
-from stoker.recipes.chatmask import Tokens
 from stoker.recipes.checkpoint import Progress
-from stoker.recipes.packing import Row
+from stoker.recipes.packing import SHARED, Row
 from stoker.recipes.ranks import Ranks
 from stoker.recipes.row_pass import RowPass
 from stoker.recipes.training_loop import Loop
 from stoker.recipes.training_plan import Plan, Schedule, learning_rate
+from stoker.recipes.training_speed import Speed
 from stoker.sources import basemodel
 from stoker.typed import strict
 
 VERSION = 1
 _CURVE = 200  # points of the loss curve kept in the result
+_SHOWN_RECORDS, _SHOWN_TOKENS = 4, 256  # of the first batch
 
 
 @strict
@@ -113,12 +113,12 @@ def _train(this: stage.Stage[Config], device: torch.device, dtype: torch.dtype, 
     config, base = this.config, this.inputs["base"]
     architecture = basemodel.architecture(base)
     plan = _plan(this, architecture)
-    _check_memory(config, architecture, plan, device, dtype)
+    needed = _check_memory(config, architecture, plan, device, dtype)
     probe.phase("load", f"{base.name}, {architecture.parameters / 1e6:,.0f} M parameters")
     model = _model(config, base, architecture, device, dtype)
     moving = adapters.trainable(model)
     optimiser = torch.optim.AdamW(moving.values(), weight_decay=config.weight_decay, betas=(0.9, 0.99))
-    speed = _Speed(config, architecture, plan, moving, device, dtype)
+    speed = _speed(config, architecture, plan, moving, device, dtype)
     expected = speed.expect(group)
     folder = this.scratch / "checkpoints"
     loop = Loop(
@@ -141,7 +141,11 @@ def _train(this: stage.Stage[Config], device: torch.device, dtype: torch.dtype, 
         _leave_quietly(group)
     folder_name = adapters.save(model, config.method, config.sizes, this.output)
     group.wait()
-    return _result(this, progress, moving, speed, expected) | {"folder": folder_name}
+    return _result(this, progress, moving, speed, expected) | {
+        "folder": folder_name,
+        "memory_bytes": compute.peak_memory(device),
+        "expected_memory_bytes": needed.total,
+    }
 
 
 def _check(config: Config) -> None:
@@ -189,24 +193,26 @@ def _plan(this: stage.Stage[Config], architecture: Architecture) -> Plan:
         tokens, config.batch, max(config.row_tokens, longest if not config.packing else 0), config.packing,
         config.epochs, config.max_steps, config.seed,
     )  # fmt: skip
-    probe.note("first_batch", _shown(tokenizer, tokens))
+    probe.note("first_batch", _shown(tokenizer, plan.rows(0)[0]))
     return plan
 
 
-def _shown(tokenizer: Any, tokens: Sequence[Tokens]) -> list[list[dict[str, Any]]]:
-    """Two records as people see them: each token with whether it is trained."""
-    return [
-        [
-            {"token": tokenizer.decode([token]), "trained": trained}
-            for token, trained in islice(zip(record.ids, record.trained, strict=True), 256)
-        ]
-        for record in tokens[:2]
-    ]
+def _shown(tokenizer: Any, row: Row) -> list[list[dict[str, Any]]]:
+    """The first records of a row as people see them: each token with whether it is trained."""
+    trained = {place + 1 for place in row.predicts}
+    records: dict[int, list[dict[str, Any]]] = {}
+    for place, (token, segment) in enumerate(zip(row.ids, row.segments, strict=True)):
+        if segment < _SHOWN_RECORDS:
+            shown = {"token": tokenizer.decode([token]), "trained": place in trained}
+            records.setdefault(segment, []).append(shown)
+    beginning = records.pop(SHARED, [])
+    return [[*beginning, *own][:_SHOWN_TOKENS] for own in records.values()]
 
 
 def _check_memory(
     config: Config, architecture: Architecture, plan: Plan, device: torch.device, dtype: torch.dtype
-) -> None:
+) -> memory.Memory:
+    """What the training will need; raises Unfit when that is more than is free."""
     rows = [row for step in range(min(plan.steps, plan.steps_per_epoch, 20)) for row in plan.rows(step)]
     moving = memory.adapter_parameters(
         architecture,
@@ -227,6 +233,7 @@ def _check_memory(
     probe.note("memory", asdict(needed) | {"total": needed.total})
     advice = "use lora, gradient_checkpointing, a smaller row_tokens or max_length, or a smaller base"
     memory.check_fits(needed, compute.free_memory(device), advice=advice)
+    return needed
 
 
 def _model(config: Config, base: Path, architecture: Architecture, device: torch.device, dtype: torch.dtype) -> Any:
@@ -241,49 +248,23 @@ def _model(config: Config, base: Path, architecture: Architecture, device: torch
     return tuned.train()
 
 
-class _Speed:
-    """What this training costs and how fast it should be on this device."""
-
-    def __init__(
-        self,
-        config: Config,
-        architecture: Architecture,
-        plan: Plan,
-        moving: dict[str, torch.nn.Parameter],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        self._config, self._architecture, self.plan = config, architecture, plan
-        self._parameters = sum(parameter.numel() for parameter in moving.values())
-        self._matrices = sum(name.endswith(("lora_A.default.weight", "down.weight")) for name in moving)
-        self.device = compute.calibrate(architecture, config.row_tokens, device, dtype)
-
-    def flops(self, rows: list[Row]) -> float:
-        return training.flops(self._architecture, self._step(rows))
-
-    def expect(self, group: Ranks) -> Expectation:
-        """Say what speed the first step's size should reach, and return it."""
-        rows = self.plan.rows(0)
-        mine = rows[group.rank :: group.count]
-        tokens = sum(len(row) for row in rows) // group.count
-        expected = training.expected_speed(
-            self._architecture, self._step(mine or rows), self.device, counted=tokens, ranks=group.count
-        )
-        if group.first:
-            probe.expect(**asdict(expected))
-        return expected
-
-    def _step(self, rows: list[Row]) -> training.Step:
-        return training.Step(
-            tokens=sum(len(row) for row in rows),
-            rows=len(rows),
-            pairs=sum(row.pairs for row in rows),
-            predictions=sum(len(row.targets) for row in rows),
-            adapter_parameters=0 if self._config.method == "full" else self._parameters,
-            adapted_matrices=self._matrices,
-            full=self._config.method == "full",
-            recompute=self._config.gradient_checkpointing,
-        )
+def _speed(
+    config: Config,
+    architecture: Architecture,
+    plan: Plan,
+    moving: dict[str, torch.nn.Parameter],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Speed:
+    return Speed(
+        architecture,
+        plan,
+        adapter_parameters=0 if config.method == "full" else sum(value.numel() for value in moving.values()),
+        adapted_matrices=sum(name.endswith(("lora_A.default.weight", "down.weight")) for name in moving),
+        full=config.method == "full",
+        recompute=config.gradient_checkpointing,
+        device=compute.calibrate(architecture, config.row_tokens, device, dtype),
+    )
 
 
 def _leave_quietly(group: Ranks) -> None:
@@ -297,7 +278,7 @@ def _result(
     this: stage.Stage[Config],
     progress: Progress,
     moving: dict[str, torch.nn.Parameter],
-    speed: _Speed,
+    speed: Speed,
     expected: Expectation,
 ) -> dict[str, Any]:
     losses = progress.losses
@@ -315,17 +296,11 @@ def _result(
         "tokens_per_s": round(progress.tokens / spent, 1),
         "expected_tokens_per_s": round(expected.value, 1),
         "expected_basis": expected.basis,
-        "mfu": round(_mean_mfu(speed, spent, progress.step), 4),
+        "mfu": round(speed.mean_mfu(progress, ranks=int(os.environ.get("WORLD_SIZE", "1"))), 4),
         "trainable": sum(parameter.numel() for parameter in moving.values()),
         "base_digest": basemodel.digest(this.inputs["base"]),
         "config": asdict(this.config),
     }
-
-
-def _mean_mfu(speed: _Speed, seconds: float, steps: int) -> float:
-    plan, count = speed.plan, max(1, int(os.environ.get("WORLD_SIZE", "1")))
-    done = sum(speed.flops(plan.rows(step)) for step in range(steps))
-    return done / count / seconds / speed.device.matmul
 
 
 if __name__ == "__main__":
