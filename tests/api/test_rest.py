@@ -11,6 +11,9 @@ import httpx
 import pytest
 
 from stoker.account import Role
+from stoker.api.endpoints import shown
+from stoker.api.wire import Json
+from stoker.endpoint import Endpoint, Replica, ReplicaState
 from tests.api.platform import Site
 
 ECHO = {"name": "echo", "command": ["sh", "-c", "echo out; echo err >&2"], "stderr": ""}
@@ -290,6 +293,12 @@ def test_nothing_is_read_from_who_has_no_key(site: Site) -> None:
         answer = connection.recv(1000)
     assert answer.startswith(b"HTTP/1.1 401")
     assert b"www-authenticate: Bearer" in answer
+
+
+def test_replicas_are_shown_without_their_keys() -> None:
+    replica = Replica(1, 1, ReplicaState.READY, url="http://h", secret="hidden", key_file="/hidden")
+    endpoint = Endpoint("support", "speech", "ann", version=1, wanted=1, created_at=0.0, replicas=(replica,))
+    assert b"hidden" not in bytes(Json(shown(endpoint)).body)
 
 
 def test_a_loss_that_is_no_number_still_is_json(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import socket
@@ -12,11 +13,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
+from stoker.api import errors
 from stoker.api.serve import HttpServer
 from stoker.api.server import ServerSettings
 from stoker.app import App
 from stoker.errors import BadInput, Conflict, Denied
+from tests.api.platform import open_site
 
 
 @pytest.fixture
@@ -69,6 +74,37 @@ def test_it_runs_until_stopped_and_tells_where(app: App) -> None:
         running.join()
     with pytest.raises(httpx.ConnectError), httpx.Client(trust_env=False) as http:
         http.get(f"{server.url}/api/v1/health")
+
+
+def test_bodies_over_the_limit_are_refused_also_without_a_length(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield from [b" " * 100] * 50
+
+    with (
+        open_site(tmp_path, settings=ServerSettings(body_limit=1000, upload_limit=2000)) as site,
+        site.http() as http,
+    ):
+        headers = {"Content-Type": "application/json"}
+        jobs = http.post("/api/v1/jobs", content=pieces(), headers=headers)
+        multipart = http.post("/api/v1/jobs", files={"file": ("a", b" " * 1500)})  # only files may be uploaded
+        upload = http.post("/v1/files", files={"file": ("a", b" " * 3000)}, data={"purpose": "fine-tune"})
+        fits = http.post("/v1/files", files={"file": ("a", b" " * 1500)}, data={"purpose": "fine-tune"})
+    assert [jobs.status_code, multipart.status_code, upload.status_code, fits.status_code] == [413, 413, 413, 200]
+    assert {jobs.json()["error"]["code"], upload.json()["error"]["code"]} == {"too_large"}
+
+
+def test_a_full_disk_is_told(app: App) -> None:
+    application = FastAPI()
+    errors.install(application)
+
+    @application.get("/full")
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with TestClient(application, raise_server_exceptions=False) as http:
+        response = http.get("/full")
+    assert response.status_code == 507
+    assert response.json()["error"]["code"] == "no_space"
 
 
 def test_streams_without_an_end_do_not_keep_it_from_stopping(app: App) -> None:

@@ -120,6 +120,8 @@ def test_files(site: Site, tmp_path: Path) -> None:
     client.files.delete(file.id)
     with pytest.raises(stoker.NotFound):
         client.files.get(file.id)
+    with pytest.raises(stoker.BadInput, match="is no file"):
+        client.files.upload(tmp_path)
 
 
 def test_nodes_models_and_endpoints(site: Site) -> None:

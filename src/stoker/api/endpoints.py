@@ -29,19 +29,19 @@ class Deployment:
 
 @router.get("", response_model=Page[Endpoint])
 def find(app: Platform, who: Caller) -> Response:
-    return Json(Page(tuple(_shown(endpoint) for endpoint in app.endpoints.find(who))))
+    return Json(Page(tuple(shown(endpoint) for endpoint in app.endpoints.find(who))))
 
 
 @router.get("/{name}", response_model=Endpoint)
 def get(name: Name, app: Platform, who: Caller) -> Response:
-    return Json(_shown(app.endpoints.get(name, who)))
+    return Json(shown(app.endpoints.get(name, who)))
 
 
 @router.put("/{name}", response_model=Endpoint)
 def deploy(name: Name, body: Deployment, app: Platform, who: Caller) -> Response:
     """Bring up a version; requests go over to it once it is ready, without one being lost."""
     app.endpoints.deploy(name, body.version, who, replicas=body.replicas)
-    return Json(_shown(app.endpoints.get(name, who)))
+    return Json(shown(app.endpoints.get(name, who)))
 
 
 @router.delete("/{name}", status_code=204)
@@ -50,5 +50,7 @@ def stop(name: Name, app: Platform, who: Caller) -> None:
     app.endpoints.stop(name, who)
 
 
-def _shown(endpoint: Endpoint) -> Endpoint:
-    return replace(endpoint, replicas=tuple(replace(replica, secret="") for replica in endpoint.replicas))
+def shown(endpoint: Endpoint) -> Endpoint:
+    """`endpoint` without what the gateway alone may know."""
+    shown = tuple(replace(replica, secret="", key_file="") for replica in endpoint.replicas)
+    return replace(endpoint, replicas=shown)

@@ -6,6 +6,7 @@ from which the Python client builds the same exception again.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from stoker import errors
-from stoker.errors import Away, BadInput, Denied, MissingExtra, StokerError, TooLarge
+from stoker.errors import Away, BadInput, Denied, MissingExtra, NoSpace, StokerError, TooLarge
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(UnicodeEncodeError, _on_half_characters)
+    app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_bug)
 
 
@@ -86,9 +88,13 @@ def _place(loc: Sequence[int | str]) -> tuple[str, str | None]:
     return ".".join([source, *fields]), ".".join(fields) or None
 
 
-def _on_http_exception(_request: Request, error: Exception) -> Response:
+def _on_http_exception(request: Request, error: Exception) -> Response:
     """Unknown paths, wrong methods and unreadable bodies, which the framework itself refuses."""
     found = cast("HTTPException", error)
+    if isinstance(found.__cause__, StokerError):  # reading the body failed, and the framework says so less well
+        return response_to(found.__cause__)
+    if isinstance(found.__cause__, OSError):
+        return _on_os_error(request, found.__cause__)
     code = {404: "not_found", 405: "method_not_allowed"}.get(found.status_code, "bad_input")
     body = body_of(found.status_code, str(found.detail), code=code)
     return Response(body, found.status_code, found.headers, "application/json")
@@ -99,6 +105,13 @@ def _on_half_characters(request: Request, error: Exception) -> Response:
     if cast("UnicodeEncodeError", error).reason != "surrogates not allowed":
         return _on_bug(request, error)
     return response_to(BadInput("a text in the request holds half of a surrogate pair, which is no character"))
+
+
+def _on_os_error(request: Request, error: Exception) -> Response:
+    """Large uploads lie in the temporary folder until they are stored; it may be full."""
+    if cast("OSError", error).errno in (errno.ENOSPC, errno.EDQUOT):
+        return response_to(NoSpace("no space left on the server's disk; free some, or ask whoever runs it"))
+    return _on_bug(request, error)
 
 
 def _on_bug(request: Request, error: Exception) -> Response:

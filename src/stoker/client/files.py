@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stoker.client.connection import Connection
+from stoker.errors import BadInput
 
 _PATH = "/api/v1/files"
 
@@ -34,6 +35,8 @@ class Files:
     def upload(self, path: str | Path, *, purpose: str = "fine-tune") -> UploadedFile:
         """Upload the file at `path`; its id can be given wherever data is asked for."""
         path = Path(path)
+        if not path.is_file():
+            raise BadInput(f"{path} is no file; give a file, or run stoker ship with the folder", param="path")
         with path.open("rb") as stream:
             response = self._connection.send(
                 "POST", _PATH, files={"file": (path.name, stream)}, data={"purpose": purpose}
