@@ -202,3 +202,16 @@ def test_as_a_process(tmp_path: Path, content: bytes, code: int) -> None:
     assert (tmp_path / "out/result.json").exists() == (code == 0)
     assert len(done.stderr.splitlines()) == (code != 0)
     assert sorted(path.name for path in tmp_path.iterdir() if "partial" in path.name) == []
+
+
+def test_a_quick_look_as_a_process(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(LINE)
+    command = [sys.executable, "-m", "stoker.recipes.inspect_data"]
+    good = subprocess.run([*command, tmp_path / "a.jsonl"], capture_output=True, text=True)
+    assert json.loads(good.stdout)["form"] == "prompt_completion"
+    bad = subprocess.run([*command, tmp_path / "b.jsonl"], capture_output=True, text=True)
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr.startswith("stoker: ")
+    assert bad.stderr.count("\n") == 1
+    torn = subprocess.run([*command, tmp_path / "a.jsonl", "{"], capture_output=True, text=True)
+    assert (torn.returncode, torn.stderr.count("\n")) == (2, 1)

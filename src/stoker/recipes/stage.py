@@ -31,6 +31,7 @@ RESULT = "result.json"
 _EXTRA_OF = {
     "torch": "train", "transformers": "train", "peft": "train", "safetensors": "train", "gguf": "train",
     "accelerate": "train", "xllamacpp": "serve", "pyarrow": "data", "rensa": "data",
+    "py3langid": "data", "numpy": "data",
 }  # fmt: skip
 
 
