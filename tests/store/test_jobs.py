@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
 
 from stoker.errors import Conflict, NotFound
 from stoker.job import (
@@ -24,14 +26,40 @@ from stoker.job import (
 )
 from stoker.store.database import Database
 from stoker.store.jobs import Draft, Filter, JobStore, Move
+from stoker.store.lease import Lease
 from stoker.typed import dump, read
+from tests.store import postgres
 
 SPEC = JobSpec(command=("x",))
 
 
+@pytest.fixture(scope="module")
+def postgres_url() -> Iterator[str]:
+    if why := postgres.missing():
+        pytest.skip(why)
+    # The path of a socket has to be short, and another user has to get there.
+    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        with postgres.server(Path(folder) / "s") as url:
+            yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/test.db"
+    found: str = request.getfixturevalue("postgres_url")
+    engine = create_engine(found)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+    return found
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[JobStore]:
-    database = Database(f"sqlite:///{tmp_path}/test.db")
+def store(url: str) -> Iterator[JobStore]:
+    database = Database(url)
     database.migrate()
     yield JobStore(database)
     database.close()
@@ -131,15 +159,28 @@ def test_changes_are_told_once(store: JobStore) -> None:
     assert store.live() == ([], after)
 
 
-def test_idempotency_lasts_over_a_restart(tmp_path: Path) -> None:
+def test_idempotency_lasts_over_a_restart(url: str) -> None:
     ids = []
     for _ in range(2):
-        database = Database(f"sqlite:///{tmp_path}/test.db")
+        database = Database(url)
         database.migrate()
         stored = JobStore(database).add([Draft(SPEC)], tenant="t", owner="o", ship="", at=1.0, key="k", digest="d")
         ids.append(stored[0].id)
         database.close()
     assert ids[0] == ids[1]
+
+
+def test_one_of_two_platforms_holds_the_lease(url: str) -> None:
+    first, second = Database(url), Database(url)
+    ours, theirs = Lease(first), Lease(second)
+    assert ours.held()
+    assert theirs.held() is first.single_process  # on SQLite the lock of the home has decided already
+    assert ours.held()
+    ours.release()
+    assert theirs.held()
+    theirs.release()
+    for database in (first, second):
+        database.close()
 
 
 def test_filters(store: JobStore) -> None:

@@ -27,6 +27,7 @@ from stoker.store.tables import counters, facts
 
 _FULL = ("disk is full", "no space left", "disk full", "disk i/o error")
 _CONNECT_SECONDS = 30.0
+_ORDER_LOCK = 0x57_0C_E1  # an arbitrary number that only Stoker locks
 
 
 class Database:
@@ -61,6 +62,14 @@ class Database:
         """The first of `count` fresh, never used, adjacent ids of counter `name`."""
         after = connection.execute(self._take, {"of": name, "after_first": 1 + count, "count": count}).scalar_one()
         return int(after) - count
+
+    def take_turns(self, connection: Connection) -> None:
+        """From here to the end of its transaction `connection` is the only one past this point.
+
+        What it numbers and writes then becomes visible in the order of the numbers. SQLite has one writer anyway.
+        """
+        if not self.single_process:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ORDER_LOCK})
 
     def migrate(self) -> None:
         """Bring the schema to this version; raises HomeNewer when a newer Stoker wrote it."""

@@ -82,6 +82,7 @@ class JobStore:
             added = [_fresh(draft, first, place, tenant, owner, ship, at) for place, draft in enumerate(drafts)]
             texts = _spec_texts(job.spec for job in added)
             connection.execute(jobs.insert(), [_row(job, texts[id(job.spec)]) for job in added])
+            self._database.take_turns(connection)
             connection.execute(events.insert(), [_event(job, at) for job in added])
             if key:
                 ids = json.dumps([job.id for job in added])
@@ -100,7 +101,11 @@ class JobStore:
         if not moves:
             return []
         with self._database.write() as connection:
-            return [job for step in moves if (job := _move(connection, step, at)) is not None]
+            moved = [job for step in moves if (job := _move(connection, step)) is not None]
+            if moved:
+                self._database.take_turns(connection)
+                connection.execute(events.insert(), [_event(job, at) for job in moved])
+            return moved
 
     def get(self, job_id: int) -> Job:
         with self._database.read() as connection:
@@ -208,7 +213,7 @@ def _earlier(connection: Connection, tenant: str, key: str, digest: str) -> list
     return [int(job_id) for job_id in json.loads(row.jobs)]
 
 
-def _move(connection: Connection, step: Move, at: float) -> Job | None:
+def _move(connection: Connection, step: Move) -> Job | None:
     old = step.job
     new = dataclasses.replace(
         old, **{"reason": step.reason, "message": step.message, **step.fields, "state": step.state}
@@ -217,7 +222,6 @@ def _move(connection: Connection, step: Move, at: float) -> Job | None:
     unmoved = (jobs.c.id == old.id, jobs.c.state == old.state.value, jobs.c.attempt == old.attempt)
     if connection.execute(jobs.update().where(*unmoved).values(**changes)).rowcount != 1:
         return None
-    connection.execute(events.insert(), [_event(new, at)])
     return new
 
 

@@ -29,6 +29,7 @@ class Lease:
 
     def release(self) -> None:
         if self._connection is not None:
+            self._connection.invalidate()  # back in the pool it would still hold the lock
             self._connection.close()
             self._connection = None
 
