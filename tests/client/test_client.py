@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import stoker
-from stoker import JobSpec, JobState, Resources, Role
+from stoker import Condition, Dependency, JobSpec, JobState, Resources, Role
 from stoker.errors import Conflict
 from tests.api.platform import Site
 
@@ -43,6 +43,14 @@ def test_follow_hears_all_of_a_running_job_and_ends_with_it(site: Site, tmp_path
         heard += piece
         gate.touch()  # it was heard while the job was running
     assert heard == b"first\nsecond\n"
+
+
+def test_jobs_of_one_submission_may_wait_for_each_other(site: Site) -> None:
+    client = site.client()
+    after_first = Dependency(-1, Condition.AFTER_OK)
+    first, second = client.jobs.submit(shell("true"), shell("true", depends=(after_first,)))
+    assert second.spec.depends == (Dependency(first.id, Condition.AFTER_OK),)
+    assert all(job.state is JobState.SUCCEEDED for job in client.jobs.wait(first.id, second.id))
 
 
 def test_wait_is_woken_by_the_change_and_tells_of_it(site: Site) -> None:

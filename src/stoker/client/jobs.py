@@ -19,7 +19,7 @@ from stoker.typed import dump
 _PATH = "/api/v1/jobs"
 _PIECE = 1 << 20  # bytes of a log in one answer
 _PAGE = 1000
-_BATCH = 2000  # jobs in one request
+_BATCH = 1000  # jobs in one request
 _ABSENCE_S = 120.0
 
 
@@ -32,15 +32,18 @@ class Jobs:
     def submit(self, *specs: JobSpec, idempotency: str = "") -> list[Job]:
         """Submit; an array becomes one job per index. Repeated when no answer came, and still submitted once.
 
-        More than 2,000 go in several requests, each accepted whole or not at all.
+        In one submission a dependency on job -n means its n-th spec, counted from 1; it is accepted whole or not at
+        all. More than 1,000 without such dependencies go in several requests, each accepted whole or not at all.
         Raises Unfit for what can never run there, BadInput naming the field.
         """
         if not specs:
             raise BadInput("nothing to submit; give at least one job")
         key = idempotency or uuid4().hex
         jobs: list[Job] = []
-        for start in range(0, len(specs), _BATCH):
-            body = {"jobs": [dump(spec) for spec in specs[start : start + _BATCH]]}
+        linked = any(dependency.job < 0 for spec in specs for dependency in spec.depends)
+        size = len(specs) if linked else _BATCH
+        for start in range(0, len(specs), size):
+            body = {"jobs": [dump(spec) for spec in specs[start : start + size]]}
             part = f"{key}-{start}" if start else key
             jobs += self._connection.post(Page[Job], _PATH, body, idempotency=part).items
         return jobs
