@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,3 +69,21 @@ def stoker(site: Site, alone: Stoker, monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("STOKER_API_KEY", site.admin_key)
     monkeypatch.chdir(tmp_path)
     return alone
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> str:
+    """Enough of a base model for the platform to take it; what loads it says what is wrong with it."""
+    folder = tmp_path / "tiny-base"
+    folder.mkdir()
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "model_type": "llama", "num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2,
+                "intermediate_size": 16, "vocab_size": 32, "max_position_embeddings": 64,
+            }
+        )
+    )  # fmt: skip
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
+    (folder / "tokenizer.json").write_text("{}")
+    return str(folder)

@@ -17,23 +17,6 @@ from tests.api.platform import Site
 from tests.cli.conftest import Stoker
 
 
-@pytest.fixture
-def base(tmp_path: Path) -> str:
-    """Enough of a base model for the platform to take it; what loads it says what is wrong with it."""
-    folder = tmp_path / "tiny-base"
-    folder.mkdir()
-    (folder / "config.json").write_text(
-        json.dumps(
-            {
-                "model_type": "llama", "num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2,
-                "intermediate_size": 16, "vocab_size": 32, "max_position_embeddings": 64,
-            }
-        )
-    )  # fmt: skip
-    (folder / "model.safetensors").write_bytes(b"")
-    return str(folder)
-
-
 def records(path: Path, count: int) -> Path:
     path.write_text(
         "".join(json.dumps({"prompt": f"question {n}?", "completion": f"{n}"}) + "\n" for n in range(count))

@@ -11,6 +11,7 @@ from stoker.cli.render import note, say
 from stoker.cli.session import connect
 from stoker.cli.texts import t
 from stoker.client import Client
+from stoker.errors import StokerError
 
 
 def chat(
@@ -79,3 +80,5 @@ def _converse(talk: _Talk, model: str) -> None:
             talk.ask(question)
         except KeyboardInterrupt:
             note(t("stopped"))
+        except StokerError as error:  # the next question may fare better
+            note(str(error))

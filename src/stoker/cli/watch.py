@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from stoker.cli.live import redrawing
 from stoker.cli.render import say
 from stoker.cli.shipments import shipment_lines, stage_lines
 from stoker.client import Client
@@ -46,10 +47,9 @@ def _views(client: Client, shipment_id: str) -> Iterator[View]:
 
 
 def _redrawn(views: Iterator[View]) -> Shipment:
-    from rich.live import Live
     from rich.text import Text
 
-    with Live(auto_refresh=False, vertical_overflow="visible") as live:
+    with redrawing() as live:
         for view in views:
             lines = shipment_lines(view.shipment, time.time(), view.telemetry, view.waits)
             live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
