@@ -29,7 +29,9 @@ class Lease:
 
     def release(self) -> None:
         if self._connection is not None:
-            self._connection.invalidate()  # back in the pool it would still hold the lock
+            if self._alive(self._connection):
+                self._connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
+                self._connection.commit()
             self._connection.close()
             self._connection = None
 
@@ -42,11 +44,13 @@ class Lease:
         return None
 
     def _alive(self, connection: Connection) -> bool:
+        """Whether the server is still there; a connection that is lost lost the lease with it."""
+        if connection.invalidated:
+            return False
         try:
             connection.execute(text("SELECT 1"))
             connection.commit()
         except DBAPIError:
-            connection.invalidate()
             connection.close()
             return False
         return True
