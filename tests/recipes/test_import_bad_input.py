@@ -90,6 +90,11 @@ def test_a_wrong_config_names_what_there_is(tmp_path: Path) -> None:
     assert "columns names question; the parts a form has are messages: messages;" in said
 
 
+def test_a_limit_must_let_something_through(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(LINE)
+    assert "max_record_bytes is 0; give 1 or more" in refusal(tmp_path / "a.jsonl", max_record_bytes=0)
+
+
 def test_bad_records_cost_only_themselves(tmp_path: Path) -> None:
     bad: dict[str, bytes] = {
         "bad_json": b'{"prompt": \n',

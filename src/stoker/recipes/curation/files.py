@@ -83,19 +83,22 @@ def _in_folder(root: Path) -> Listing:
 
 def _walk(root: Path, folder: Path, skipped: Tally) -> Iterator[Path]:
     """Regular files below `folder`; links are followed only to files that lie inside `root`."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.name.startswith("."):
-                continue
-            if entry.is_symlink() and (reason := _link_problem(root, path)):
-                skipped.add(reason, printable(path.relative_to(root)))
-            elif entry.is_dir():
-                yield from _walk(root, path, skipped)
-            elif stat.S_ISREG(entry.stat().st_mode):
-                yield path
-            else:
-                skipped.add("not a regular file", printable(path.relative_to(root)))
+    try:
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        skipped.add(f"folder not readable: {error.strerror}", printable(folder.relative_to(root)))
+        return
+    for entry in visible:
+        path = Path(entry.path)
+        if entry.is_symlink() and (reason := _link_problem(root, path)):
+            skipped.add(reason, printable(path.relative_to(root)))
+        elif entry.is_dir():
+            yield from _walk(root, path, skipped)
+        elif stat.S_ISREG(entry.stat().st_mode):
+            yield path
+        else:
+            skipped.add("not a regular file", printable(path.relative_to(root)))
 
 
 def _link_problem(root: Path, path: Path) -> str:
@@ -147,8 +150,11 @@ def _one_file(path: Path) -> DataFile:
 
 def _sniff(path: Path) -> Format | None:
     """The format by content, for uploads that lost their name."""
-    with path.open("rb") as file:
-        head = file.read(_SNIFFED)
+    try:
+        with path.open("rb") as file:
+            head = file.read(_SNIFFED)
+    except OSError as error:
+        raise BadInput(f"cannot read {shown(str(path))}: {error.strerror}", param="data") from None
     if head.startswith(b"PAR1"):
         return "parquet"
     if b"\0" in head:

@@ -51,6 +51,10 @@ class Intake:
 
         Raises BadInput when there is nothing to read or the config contradicts itself.
         """
+        if config.max_record_bytes < 1:
+            raise BadInput(
+                f"max_record_bytes is {config.max_record_bytes}; give 1 or more", param="max_record_bytes"
+            )
         self._data = data
         self._limit = config.max_record_bytes
         self._forms = Forms(config.form, config.columns)
