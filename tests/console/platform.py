@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import uvicorn
+from fastapi import FastAPI
 
 from stoker.account import Account, Role
 from stoker.api.serve import HttpServer
@@ -58,6 +61,21 @@ def platform(home: Path, devices: str = "H20:8") -> Iterator[Platform]:
         thread.join(20)
         _end_jobs(app)
         app.stop()
+
+
+@contextmanager
+def listening(application: FastAPI) -> Iterator[str]:
+    """`application` on a free loopback port, in a thread; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(application, lifespan="off", log_config=None))
+        thread = threading.Thread(target=server.run, args=([listener],), name="listening", daemon=True)
+        thread.start()
+        try:
+            until(lambda: server.started)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
 
 
 def _end_jobs(app: App) -> None:

@@ -11,7 +11,8 @@ from selenium.webdriver.common.keys import Keys
 from stoker.job import JobSpec
 from tests.console import scene
 from tests.console.chrome import Chrome, chrome
-from tests.console.platform import Platform
+from tests.console.crowd import crowded
+from tests.console.platform import Platform, listening
 
 pytestmark = pytest.mark.browser
 
@@ -64,6 +65,20 @@ def test_every_page_fits_and_asks_nobody_else(browser: Chrome, language: str, th
     outside = [url for url in browser.requests() if not url.startswith(browser.url)]
     assert not outside
     assert not browser.complaints(), "errors, refused programs or styles"
+
+
+@pytest.mark.parametrize("width", [1440, 420])
+def test_a_hundred_nodes_fit_on_one_page(
+    bare: Platform, tmp_path_factory: pytest.TempPathFactory, width: int
+) -> None:
+    profile = tmp_path_factory.mktemp("chrome")
+    with listening(crowded(bare.app)) as url, chrome(url, profile) as window:
+        window.sign_in(bare.secret)
+        window.width(width)
+        window.open("/")
+        window.photograph(f"crowd-en-light-{width}", width)
+        assert len(window.all(".cell")) == 800
+        assert window.script("return document.documentElement.scrollWidth") <= width
 
 
 def test_the_keyboard_reaches_every_page(browser: Chrome) -> None:

@@ -79,4 +79,7 @@ def test_delivered_is_measured_over_expected() -> None:
     ]
     assert delivered(read_telemetry(lines, "job/1")) == 0.61
     assert delivered(read_telemetry(lines[:1], "job/1")) is None
+    torn = b'{"kind": "progress", "at": 2, "step": 2, "values": {"tokens_per_s": NaN}}'
+    assert delivered(read_telemetry([*lines, torn], "job/1")) == 0.61
+    assert delivered(read_telemetry([lines[0], torn], "job/1")) is None
     assert delivered(Telemetry()) is None

@@ -91,6 +91,6 @@ def test_changes_are_told_only_to_those_who_signed_in(bare: Platform) -> None:
 
 def test_who_seems_a_stranger_after_a_foreign_link_is_recognised(bare: Platform) -> None:
     with bare.stranger() as stranger:
-        assert stranger.get("/session").status_code == 401
+        assert stranger.get("/session").json() == {"signed_in": False}
     with bare.visitor() as visitor:
-        assert visitor.get("/session").status_code == 204
+        assert visitor.get("/session").json() == {"signed_in": True}

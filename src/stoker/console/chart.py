@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stoker.console import figures
+from stoker.console.speed import RATES, recent
 from stoker.expectation import Expectation
 from stoker.finding import Verdict
 from stoker.judge import judge
@@ -21,8 +22,7 @@ MOST_POINTS = 400  # twice what a chart is wide enough for to show
 TICKS = 4
 SMOOTHING = 0.9  # of the exponential mean drawn over noisy series
 SMOOTHED = ("loss",)  # series drawn with their mean
-FIRST = ("loss", "eval_loss", "tokens_per_s", "mfu", "learning_rate")  # the order people look in
-MORE_IS_BETTER = ("tokens_per_s", "mfu")
+FIRST = ("loss", "eval_loss", "tokens_per_s", "mfu", "lr", "learning_rate")  # the order people look in
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Chart:
     line: str  # SVG path
     mean: str  # SVG path of the smoothed series, or empty
     data: str  # JSON [[x, y, left %, top %], ...] for the cursor
-    last: float
+    last: float  # the latest value; of rates the mean of the latest few
     last_left: float
     last_top: float
     y_ticks: tuple[str, ...]  # top to bottom
@@ -75,11 +75,13 @@ def chart(signal: Signal, expectation: Expectation | None = None, *, until: floa
         return None
     right = max(points[-1].x, until or 0.0 if by_step else 0.0)
     left = 0.0 if points[0].x <= 0.05 * right else points[0].x
-    low, high = _range(points, expectation, from_zero=signal.name in MORE_IS_BETTER)
+    rate = signal.name in RATES
+    low, high = _range(points, expectation, from_zero=rate)
     step = _nice((high - low) / TICKS)
     low, high = math.floor(low / step) * step, math.ceil(high / step) * step
     frame = _Frame(left, right, low, high)
     last = points[-1]
+    shown = (recent(signal) if rate else None) or last.y
     unit = expectation.unit if expectation else signal.unit
     return Chart(
         name=signal.name,
@@ -88,14 +90,14 @@ def chart(signal: Signal, expectation: Expectation | None = None, *, until: floa
         line=frame.path(points),
         mean=frame.path(_mean(points)) if signal.name in SMOOTHED and len(points) > 20 else "",
         data=json.dumps([frame.place(point) for point in points], separators=(",", ":")),
-        last=last.y,
+        last=shown,
         last_left=frame.left(last.x),
         last_top=frame.top(last.y),
         y_ticks=tuple(_tick(high - at * step, step, unit) for at in range(round((high - low) / step) + 1)),
         x_ticks=tuple(left + (right - left) * place / TICKS for place in range(TICKS + 1)),
         band=_band(frame, expectation),
         expectation=expectation,
-        verdict=_verdict(expectation, last.y, signal.name),
+        verdict=_verdict(expectation, shown, signal.name),
     )
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from fastapi import APIRouter, Depends, Form
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import RedirectResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
@@ -128,10 +128,10 @@ def login_page(request: Request, next: str = "/") -> Response:  # noqa: A002 - t
 
 @router.get("/session")
 def session(request: Request) -> Response:
-    """204 for who is signed in, 401 for a stranger: what a page can ask without being led to the sign-in."""
+    """Whether somebody is signed in: what a page can ask without being led to the sign-in."""
     token = request.cookies.get(COOKIE)
-    known = token and console_of(request).app.accounts.session(token)
-    return Response(status_code=204 if known else 401)
+    known = bool(token and console_of(request).app.accounts.session(token))
+    return JSONResponse({"signed_in": known})
 
 
 @router.post("/login")

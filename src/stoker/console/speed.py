@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
 from stoker.clock import Clock
 from stoker.errors import StokerError
 from stoker.job import Job, JobState
+from stoker.signal import Signal
 from stoker.telemetry import Telemetry
 
 RATES = ("mfu", "tokens_per_s", "samples_per_s", "requests_per_s")  # the first that has both sides counts
+RECENT = 10  # samples that speed is judged by
 KEEP_S = 5.0  # a telemetry file is read at most so often for the overview
 MOST_JOBS = 100  # running jobs looked at; beyond, cells show use without speed
 
@@ -19,9 +22,16 @@ def delivered(telemetry: Telemetry) -> float | None:
     """Measured over expected, 1.0 is as expected; None when either side is unknown."""
     for name in RATES:
         expectation, signal = telemetry.expectations.get(name), telemetry.signals.get(name)
-        if expectation and expectation.value and signal and signal.last is not None:
-            return signal.last / expectation.value
+        measured = recent(signal) if signal else None
+        if expectation and expectation.value and measured is not None:
+            return measured / expectation.value
     return None
+
+
+def recent(signal: Signal) -> float | None:
+    """Mean of the last few samples, as one step says little about speed; None when none of them is a number."""
+    last = [sample.value for sample in signal.samples[-RECENT:] if math.isfinite(sample.value)]
+    return sum(last) / len(last) if last else None
 
 
 class Speeds:

@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const next = document.querySelector("input[name=next]").value;
-  fetch("/session", { cache: "no-store" }).then((answer) => {
-    if (answer.status === 204) { location.replace(next); }
+  fetch("/session", { cache: "no-store" }).then((answer) => answer.json()).then((session) => {
+    if (session.signed_in) { location.replace(next); }
   }, () => { /* the server is away: the form stays */ });
 })();
