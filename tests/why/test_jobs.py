@@ -1,0 +1,59 @@
+"""Why a job waits, and how it ended."""
+
+from __future__ import annotations
+
+import pytest
+
+from stoker.finding import Finding, Verdict
+from stoker.job import Job, JobSpec, JobState
+from stoker.why import explain
+
+
+def job(state: JobState, number: int = 7, **fields: object) -> Job:
+    spec = JobSpec(name="train", command=("x",))
+    return Job(number, spec, "t", "o", state, 100.0, **fields)  # type: ignore[arg-type]
+
+
+def why(one: Job, ahead: tuple[Job, ...] = (), tail: bytes = b"", error: str = "") -> Finding:
+    return explain(one, ahead=ahead, holders=(), tail=tail, error=error, now=400.0)
+
+
+def test_waiting_is_no_fault_and_names_those_ahead() -> None:
+    others = tuple(job(JobState.PENDING, number) for number in range(1, 6))
+    found = why(job(JobState.PENDING, reason="Priority", message="5 jobs ahead"), ahead=others)
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.claim == "waits since 5 min: Priority (5 jobs ahead)"
+    assert found.evidence == ('ahead of it: 1 "train", 2 "train", 3 "train" and 2 more',)
+    assert "a higher priority" in found.remedy
+
+
+def test_a_job_nobody_has_looked_at_yet() -> None:
+    assert why(job(JobState.PENDING)).claim == "waits since 5 min: not looked at yet"
+
+
+def test_a_running_job_is_not_called_fine() -> None:
+    found = why(job(JobState.RUNNING, started_at=390.0))
+    assert (found.verdict, found.claim) == (
+        Verdict.UNKNOWN,
+        "running since 10 s; whether it is fast enough was not measured",
+    )
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if state.final])
+def test_every_end_has_a_finding(state: JobState) -> None:
+    found = why(job(state, started_at=100.0, ended_at=160.0, reason="R", message="m"), tail=b"last words\n")
+    good = state in (JobState.SUCCEEDED, JobState.CANCELLED)
+    assert found.verdict is (Verdict.OK if good else Verdict.FAILED)
+    assert "1 min" in found.claim
+    assert good or (found.remedy and found.evidence[-1] == "last words")
+
+
+def test_what_the_job_said_itself_comes_first() -> None:
+    failed = job(JobState.FAILED, started_at=1.0, ended_at=2.0, reason="NonZeroExitCode", message="exit code 2")
+    assert why(failed, error="column 'text' is missing").claim == "failed after 1 s: column 'text' is missing"
+
+
+def test_only_the_end_of_the_log_is_shown() -> None:
+    failed = job(JobState.FAILED, reason="NonZeroExitCode", message="exit code 1")
+    tail = "\n".join(map(str, range(100))).encode() + b"\nbroken \xff utf-8"
+    assert why(failed, tail=tail).evidence[1:] == (*map(str, range(93, 100)), "broken \ufffd utf-8")
