@@ -104,10 +104,13 @@ def test_a_job_out_of_time_is_124_whatever_it_said_itself(stoker: Stoker) -> Non
     assert stoker("run", "--wait", "--time", "1s", "--grace", "5s", "--", *command).code == 124
 
 
-def test_a_waiting_job_says_why_and_dependencies_hold(stoker: Stoker) -> None:
+def test_a_waiting_job_says_why_and_dependencies_hold(stoker: Stoker, site: Site) -> None:
     first = submitted(stoker("run", "-J", "first", "--gpus", "8", "--", "sleep", "60"))
     second = submitted(stoker("run", "-J", "second", "--gpus", "H100:8", "--", "true"))
     third = submitted(stoker("run", "-J", "third", "--after", f"afterany:{first}", "--", "true"))
+    client = site.client()
+    while not all(client.jobs.get(int(number)).reason for number in (second, third)):
+        pass  # until the scheduler has looked at them
     assert "Resources" in stoker("why", second).out
     assert "first" in stoker("why", "second").out
     assert "(Dependency)" in stoker("jobs", "-t", "PD").out
