@@ -119,7 +119,7 @@ class JobDesk:
         require(who, Role.USER, "cancel jobs")
         jobs = {job.id: job for job_id in job_ids for job in self._array_or_one(job_id, who)}
         while moves := [_cancelling(job, who.name, self._clock.now()) for job in jobs.values() if _can_cancel(job)]:
-            self._store.move(moves, at=self._clock.now())
+            self._store.move(moves, at=self._clock.now(), durable=True)
             jobs = {job.id: job for job in self._store.by_ids(list(jobs))}  # a lost race is tried again
         self._moved()
         return list(jobs.values())

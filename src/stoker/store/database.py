@@ -1,7 +1,7 @@
 """The one database: SQLite in the home by default, PostgreSQL by URL.
 
-SQLite runs in WAL mode with synchronous=NORMAL: what was acknowledged is with the kernel, so it survives `kill -9`;
-`flush` brings it to the disk within half a second, the most that a power cut may cost.
+SQLite runs in WAL mode with synchronous=NORMAL, and `flush` brings its log to the disk: before a write returns where
+it is acknowledged to somebody, within half a second where it is not.
 """
 
 from __future__ import annotations
@@ -49,14 +49,19 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One transaction: committed when the block ends, rolled back when it raises. Raises NoSpace, Away."""
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """One transaction: committed when the block ends, rolled back when it raises. Raises NoSpace, Away.
+
+        `durable`: on the disk when this returns, so that a power cut loses nothing that was acknowledged. What can
+        be seen anew after a restart (the moves of jobs) need not wait: it follows within half a second.
+        """
         with self._plainly(), self._writing, self._engine.connect() as plain:
             connection = plain.execution_options(stoker_writes=True)
             with connection.begin():
                 yield connection
-            if self._flush:
-                self._flush.written()
+        if self._flush:
+            # Behind the lock: writers that wait for the disk do so side by side.
+            self._flush.now() if durable else self._flush.soon()
 
     def take_ids(self, connection: Connection, name: str, count: int = 1) -> int:
         """The first of `count` fresh, never used, adjacent ids of counter `name`."""

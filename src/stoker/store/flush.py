@@ -1,4 +1,4 @@
-"""Flush: bring SQLite's log to the disk soon after each commit, without making every commit wait for it."""
+"""Flush: bring SQLite's log to the disk, now or soon after a commit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
-_SECONDS = 0.5  # what a power cut may cost; a killed process loses nothing
+_SECONDS = 0.5  # what a power cut may cost of what was acknowledged to nobody; a killed process loses nothing
 
 
 class Flush:
@@ -22,7 +22,11 @@ class Flush:
         self._thread = threading.Thread(target=self._run, name="database-flush", daemon=True)
         self._thread.start()
 
-    def written(self) -> None:
+    def now(self) -> None:
+        """Returns when everything committed so far is on the disk."""
+        self._flush()
+
+    def soon(self) -> None:
         self._written.set()
 
     def stop(self) -> None:

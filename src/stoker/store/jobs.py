@@ -91,16 +91,17 @@ class JobStore:
                 )
             return added
 
-    def move(self, moves: Sequence[Move], *, at: float) -> list[Job]:
+    def move(self, moves: Sequence[Move], *, at: float, durable: bool = False) -> list[Job]:
         """Do those moves whose job is still as it was read; returns these jobs as they are now.
 
+        `durable` where the move is acknowledged to somebody; what an engine told can be asked again.
         Raises Conflict for a move that `job.MOVES` does not know.
         """
         for step in moves:
             check_move(step.job.state, step.state)
         if not moves:
             return []
-        with self._database.write() as connection:
+        with self._database.write(durable=durable) as connection:
             moved = [job for step in moves if (job := _move(connection, step)) is not None]
             if moved:
                 self._database.take_turns(connection)
