@@ -44,7 +44,12 @@ def attach(model: Any, method: Method, sizes: Sizes) -> Any:
         return model
     from peft import get_peft_model
 
-    return get_peft_model(model, _peft_config(model, method, sizes), autocast_adapter_dtype=True)
+    tuned = get_peft_model(model, _peft_config(model, method, sizes), autocast_adapter_dtype=True)
+    for module in tuned.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            # Autocast gives the adapter its type; peft's copy of every input to float32 costs memory and time.
+            module.cast_input_dtype_enabled = False
+    return tuned
 
 
 def _peft_config(model: Any, method: Method, sizes: Sizes) -> Any:
