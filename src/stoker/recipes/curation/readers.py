@@ -55,10 +55,12 @@ def _whole_file_faults(file: DataFile) -> Iterator[None]:
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise BadInput(f"cannot unpack {shown(file.name)}: {error}; pack it again", param="data") from None
+        raise BadInput(
+            f"cannot unpack {shown(file.name)}: {shown(str(error))}; pack it again", param="data"
+        ) from None
     except OSError as error:
         problem = error.strerror or str(error)
-        raise BadInput(f"cannot read {shown(file.name)}: {problem}", param="data") from None
+        raise BadInput(f"cannot read {shown(file.name)}: {shown(problem)}", param="data") from None
 
 
 def _open(path: Path) -> BinaryIO:
@@ -205,13 +207,26 @@ def _parquet(file: DataFile, _limit: int) -> Iterator[Row | Reject]:
         with pyarrow.parquet.ParquetFile(file.path) as table:
             number = 0
             for batch in table.iter_batches(batch_size=_BATCH_ROWS):
-                for fields in batch.to_pylist():
+                for fields in _batch_rows(batch):
                     number += 1
-                    yield Row(f"{file.name}:{number}", fields)
+                    source = f"{file.name}:{number}"
+                    yield Reject(source, "broken_utf8") if fields is None else Row(source, fields)
     except pyarrow.ArrowException as error:
         raise BadInput(
             f"cannot read {shown(file.name)} as Parquet: {shown(str(error))}; write it again", param="data"
         ) from None
+
+
+def _batch_rows(batch: Any) -> Iterator[Mapping[str, Any] | None]:
+    """The rows of a pyarrow RecordBatch; None for one whose strings are no UTF-8."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:  # nothing was yielded yet: the batch is converted as a whole
+        for place in range(batch.num_rows):
+            try:
+                yield batch.slice(place, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield None
 
 
 _READERS: Mapping[str, Callable[[DataFile, int], Iterator[Row | Reject]]] = {
