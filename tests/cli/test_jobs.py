@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def test_an_unchanged_sbatch_script_runs(stoker: Stoker, tmp_path: Path) -> None
     assert "train.sh: line 5: --mail-type has no effect here" in said.err
     written = (tmp_path / f"out-my-training-{number}.txt").read_text()
     assert written == f"my-training one --two {tmp_path}\n2\n"
+
+
+def test_a_script_or_job_file_comes_through_a_pipe(stoker: Stoker, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("#!/bin/sh\n#SBATCH -J piped\necho from a pipe $1\n", "name: piped\nrun: echo from a pipe one\n"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        arguments = ("one",) if text.startswith("#!") else ()
+        assert stoker("run", "-f", "-", *arguments).out.endswith("from a pipe one\n")
+    assert len(stoker("jobs", "-a", "-n", "piped", "--json").json) == 2
 
 
 def test_what_is_carried_along_is_what_finds_programs(
@@ -178,6 +187,7 @@ def test_top_prints_once_without_a_terminal(stoker: Stoker) -> None:
         (["run", "plain.txt"], "neither a job file (.yaml) nor a script"),
         (["run", "binary"], "not UTF-8 text"),
         (["run", "."], "is a directory"),
+        (["run", "job.yaml", "--lr", "1"], "stand after --"),
         (["run", "job.yaml", "extra"], 'a job file takes no arguments ("extra")'),
         (["run", "--gpus", "H100:9", "--", "true"], "the largest node has 8"),
         (["run", "--gpus", "a few", "--", "true"], "names no accelerators"),

@@ -13,10 +13,10 @@ from typer.core import TyperGroup
 from stoker import __version__
 from stoker.cli import session
 from stoker.cli.commands import COMMANDS, SECTIONS, load
+from stoker.cli.usage import UsageError, explain, is_help
 from stoker.errors import StokerError, near
 
 INTERRUPTED = 130
-_UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # its module moved between versions of Typer
 
 
 class _Root(TyperGroup):
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return _pipe_closed()
-    except _UsageError as error:
+    except UsageError as error:
         return _usage(error)
     except OSError as error:
         return _fail(f"{error.filename or 'cannot go on'}: {(error.strerror or str(error)).lower()}", 1)
@@ -97,16 +97,11 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _usage(error: Any) -> int:
-    """Wrong options or arguments; no arguments at all where some are needed shows the help instead."""
-    message = error.format_message()
-    if type(error).__name__ == "NoArgsIsHelpError":
-        print(message)
+def _usage(error: Exception) -> int:
+    if is_help(error):
+        print(str(getattr(error, "message", error)))
         return 0
-    context = getattr(error, "ctx", None)
-    hint = f"; see: {context.command_path} --help" if context is not None and "see: " not in message else ""
-    first = message[:1].lower() + message[1:]
-    return _fail(" ".join(first.removesuffix(".").split()) + hint, 2)
+    return _fail(explain(error), 2)
 
 
 def _pipe_closed() -> int:

@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 from stoker.cli.follow import exit_code, follow
 from stoker.cli.render import AsJson, note, print_json, say
 from stoker.cli.session import connect
+from stoker.cli.usage import UsageError, explain, is_unknown_option
 from stoker.cli.wish import Here, folder, read_wish
 from stoker.client import Client
 from stoker.errors import BadInput
@@ -31,7 +32,12 @@ class _WithCommand(TyperCommand):
             place = args.index("--")
             ctx.meta[_DASHES] = tuple(args[place + 1 :])
             args = args[:place]
-        rest: list[str] = super().parse_args(ctx, args)
+        try:
+            rest: list[str] = super().parse_args(ctx, args)
+        except UsageError as error:
+            if is_unknown_option(error):
+                raise BadInput(explain(error, " (those of the script or command stand after --)")) from None
+            raise
         return rest
 
 
@@ -40,7 +46,9 @@ SETTINGS = {"cls": _WithCommand, "options_metavar": "[OPTIONS]"}
 
 def run(
     ctx: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="Job file (.yaml) or sbatch script.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="Job file (.yaml), sbatch script, or - to read one of them.")
+    ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(help="Passed to the script.")] = None,
     name: Annotated[str, typer.Option("--name", "-J", help="Name of the job.")] = "",
     gpus: Annotated[str, typer.Option(help="Devices on each node: 2, H100:8 or T4:0.5.")] = "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,9 @@ from stoker.job import JobSpec
 from stoker.jobfile import read_jobfile
 from stoker.sbatch import looks_like_script, read_sbatch
 from stoker.spelling import MAX_TEXT
+
+_STDIN = Path("-")
+_YAML = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -52,28 +56,35 @@ def read_wish(
         if not tail:
             raise BadInput("nothing to run; write: stoker run -- CMD, stoker run job.yaml or stoker run script.sh")
         return Wish(JobSpec(name=_name(tail[0]), command=tail, envs=here.envs))
-    text, source = _read(file), str(file)
+    text = _read(file)
+    source, name = ("standard input", "stdin") if file == _STDIN else (str(file), file.name)
     arguments += tail or ()
-    if file.suffix in (".yaml", ".yml"):
-        if arguments:
-            raise BadInput(f'{source}: a job file takes no arguments ("{arguments[0]}"); use --env NAME=value')
-        spec = read_jobfile(text, source=source, name=_name(file.stem), envs=given)
-        return Wish(replace(spec, envs={**here.envs, **spec.envs}))
+    if file.suffix in _YAML or (file == _STDIN and not looks_like_script(text)):
+        return _of_jobfile(text, source, _name(file.stem if file != _STDIN else name), arguments, here, given)
     if not looks_like_script(text) and text.strip():
         raise BadInput(
             f"{source}: neither a job file (.yaml) nor a script (its first line names no interpreter); "
             f"to run a command write: stoker run -- {source}"
         )
     batch = read_sbatch(
-        text, source=source, name=_name(file.name), arguments=arguments, environ=os.environ, along=here.envs,
+        text, source=source, name=_name(name), arguments=arguments, environ=os.environ, along=here.envs,
         lenient=lenient,
     )  # fmt: skip
     return Wish(batch.spec, batch.notices, batch.wait)
 
 
+def _of_jobfile(
+    text: str, source: str, name: str, arguments: tuple[str, ...], here: Here, given: Mapping[str, str]
+) -> Wish:
+    if arguments:
+        raise BadInput(f'{source}: a job file takes no arguments ("{arguments[0]}"); use --env NAME=value')
+    spec = read_jobfile(text, source=source, name=name, envs=given)
+    return Wish(replace(spec, envs={**here.envs, **spec.envs}))
+
+
 def _read(file: Path) -> str:
     try:
-        with file.open("rb") as content:
+        with sys.stdin.buffer if file == _STDIN else file.open("rb") as content:
             return content.read(MAX_TEXT + 1).decode()
     except UnicodeDecodeError:
         raise BadInput(f"{file}: not UTF-8 text; to run a program write: stoker run -- {file}") from None
