@@ -17,8 +17,8 @@ from stoker.schedule.dependencies import Answer, held
 from stoker.schedule.room import Room, fit_job, rooms_of
 from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
 
-# What decides whether a job fits: resources, nodes, engine, time limit, grace.
-_Shape = tuple[Resources, int, str, float | None, float]
+# What decides where a job fits: resources, nodes, engine, and whether it outlasts the start of the reservation.
+_Shape = tuple[Resources, int, str, bool]
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ def _place(job: Job, state: _Pass, ahead: int) -> bool:
     if limit and job.array_id is not None and state.in_array[job.array_id] >= limit:
         state.waits[job.id] = Wait("ArrayTaskLimit", f"{limit} of its array run already")
         return False
-    shape = (spec.resources, spec.nodes, spec.engine, spec.time_limit, spec.grace)
+    shape = (spec.resources, spec.nodes, spec.engine, _outlasts(spec, state))
     if shape not in state.unfitting:
-        placements = _placements(spec, state)
+        placements = _placements(spec, shape, state)
         if placements:
             _start(job, placements, state)
             return True
@@ -93,16 +93,19 @@ def _place(job: Job, state: _Pass, ahead: int) -> bool:
     return False
 
 
-def _placements(spec: JobSpec, state: _Pass) -> tuple[Placement, ...]:
+def _placements(spec: JobSpec, shape: _Shape, state: _Pass) -> tuple[Placement, ...]:
     rooms = state.rooms
-    if state.reservation is not None and _outlasts(spec, state):
+    outlasts = shape[-1]
+    if state.reservation is not None and outlasts:
         rooms = {name: room.meet(state.reservation.left[name]) for name, room in rooms.items()}
     return fit_job(rooms, spec)
 
 
 def _outlasts(spec: JobSpec, state: _Pass) -> bool:
     """Whether a job started now may still hold something when the reservation begins."""
-    if state.reservation is None or spec.time_limit is None or not math.isfinite(state.reservation.at):
+    if state.reservation is None:
+        return False  # there is none to respect yet
+    if spec.time_limit is None or not math.isfinite(state.reservation.at):
         return True
     return state.snapshot.now + spec.time_limit + spec.grace > state.reservation.at
 
