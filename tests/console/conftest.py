@@ -13,7 +13,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform with something of everything; tests may add to it but end nothing that is there."""
     with platform(tmp_path_factory.mktemp("furnished")) as made:
         scene.furnish(made.app, made.admin)
-        scene.add_endpoint(made.app, made.admin)
+        scene.add_endpoint(made.app, made.admin, up=(2, 3))
         scene.add_endpoint(made.app, made.admin, "smollm2-base")
         yield made
 

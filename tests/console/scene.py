@@ -10,7 +10,7 @@ import time
 
 from stoker.account import Account, Role
 from stoker.app import App
-from stoker.endpoint import Endpoint
+from stoker.endpoint import Endpoint, Replica, ReplicaState
 from stoker.job import FINAL, Job, JobSpec, JobState, Resources
 from stoker.model import ModelVersion
 from stoker.shipment import (
@@ -290,9 +290,12 @@ def add_failed_shipment(app: App, admin: Account) -> Shipment:
     return shipment
 
 
-def add_endpoint(app: App, admin: Account, name: str = "gpu-ops") -> Endpoint:
-    """An endpoint whose replica has yet to come up."""
-    endpoint = Endpoint(name, admin.tenant, admin.name, version=2, wanted=1, created_at=time.time() - 4000)
+def add_endpoint(app: App, admin: Account, name: str = "gpu-ops", up: tuple[int, ...] = ()) -> Endpoint:
+    """An endpoint at version 2, with ready replicas of the versions `up` (nobody listens there)."""
+    replicas = tuple(Replica(3, version, ReplicaState.READY, url="http://127.0.0.1:9") for version in up)
+    endpoint = Endpoint(
+        name, admin.tenant, admin.name, 2, wanted=1, created_at=time.time() - 4000, replicas=replicas
+    )
     app.endpoints._store.add(endpoint)
     app.endpoints._refresh_routes()
     return dataclasses.replace(endpoint)

@@ -85,6 +85,13 @@ def test_people_look_at_loss_first() -> None:
     assert chart.ordered(["zeta", "mfu", "alpha", "loss"]) == ["loss", "mfu", "alpha", "zeta"]
 
 
+@pytest.mark.parametrize("values", [[0.0], [5e-324], [7.0, 7.0], [0.0, 5e-324], [1e12, 1e12 + 1e-4], [-3.0]])
+def test_a_level_line_has_an_axis_too(values: list[float]) -> None:
+    made = drawn(values)
+    assert 2 <= len(made.y_ticks) <= chart.TICKS + 3
+    assert 0 <= made.last_top <= 100
+
+
 @given(some.lists(some.floats(-1e12, 1e12), min_size=1, max_size=60), some.integers(0, 10_000))
 def test_everything_is_drawn_inside_the_plot(values: list[float], first: int) -> None:
     made = chart.chart(signal(values, first=first))

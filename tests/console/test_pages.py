@@ -163,6 +163,22 @@ def test_what_users_write_is_text_and_never_markup(furnished: Platform) -> None:
     assert "<script>alert" not in html
 
 
+def test_names_that_look_like_markup_stay_names(furnished: Platform) -> None:
+    (job,) = furnished.app.jobs.submit([JobSpec("<img src=x onerror=alert(1)>", ("true",))], furnished.admin)
+    with furnished.visitor() as visitor:
+        for path in ("/", "/jobs", f"/jobs/{job.id}"):
+            assert "<img" not in visitor.get(path).text
+
+
+def test_the_other_versions_that_are_up_can_be_asked_too(furnished: Platform) -> None:
+    with furnished.visitor() as visitor:
+        page = look(visitor, "/endpoints/gpu-ops?beside=gpu-ops@3")
+        unknown = look(visitor, "/endpoints/gpu-ops?beside=evil")
+    assert page.html.count('data-thread="') == 2
+    assert 'data-thread="gpu-ops@3"' in page.html
+    assert unknown.html.count('data-thread="') == 1
+
+
 def test_secrets_among_the_environment_are_hidden(furnished: Platform) -> None:
     spec = JobSpec("with-env", ("true",), envs={"HF_TOKEN": "hf_abc123", "MODE": "fast"})
     (job,) = furnished.app.jobs.submit([spec], furnished.admin)

@@ -21,6 +21,8 @@ from stoker.signal import Sample, Signal
 MOST_POINTS = 400  # twice what a chart is wide enough for to show
 TICKS = 4
 SMOOTHING = 0.9  # of the exponential mean drawn over noisy series
+FLAT = 1e-9  # of the size of the values: what moves less is drawn as a level line
+SMALLEST = 1e-30
 SMOOTHED = ("loss",)  # series drawn with their mean
 FIRST = ("loss", "eval_loss", "tokens_per_s", "mfu", "lr", "learning_rate")  # the order people look in
 
@@ -158,7 +160,11 @@ def _range(points: Sequence[Point], expectation: Expectation | None, *, from_zer
     if from_zero:
         values.append(0.0)
     low, high = min(values), max(values)
-    return (low, high) if high > low else (low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2)
+    size = max(abs(low), abs(high))
+    if high - low > max(size * FLAT, SMALLEST):
+        return low, high
+    half = size / 2 if size > SMALLEST else 0.5
+    return low - half, high + half
 
 
 def _nice(step: float) -> float:

@@ -22,12 +22,15 @@ def endpoints_page(view: Viewer) -> Response:
 @router.get("/endpoints/{name}")
 def endpoint_page(view: Viewer, name: str, beside: str = "") -> Response:
     endpoint = view.app.endpoints.get(name, view.who)
-    others = [other for other in view.app.endpoints.find(view.who) if other.name != name]
+    others = [
+        *_versions(endpoint),
+        *(other.name for other in view.app.endpoints.find(view.who) if other.name != name),
+    ]
     return view.page(
         "endpoint.html",
         endpoint=endpoint,
         others=others,
-        beside=next((other for other in others if other.name == beside), None),
+        beside=beside if beside in others else "",
         ready=ready,
         base_url=f"{view.request.url.scheme}://{view.request.headers.get('host', '')}/v1",
     )
@@ -43,6 +46,12 @@ def stop(view: Viewer, name: str) -> Response:
 def deploy(view: Viewer, name: str, version: Annotated[int, Form()]) -> Response:
     view.app.endpoints.deploy(name, version, view.who)
     return RedirectResponse(f"/endpoints/{name}", status_code=303)
+
+
+def _versions(endpoint: Endpoint) -> list[str]:
+    """Names under which the gateway reaches the other versions that are up: ``support@3``."""
+    up = {replica.version for replica in endpoint.replicas if replica.state is ReplicaState.READY}
+    return [f"{endpoint.name}@{version}" for version in sorted(up - {endpoint.version})]
 
 
 def ready(endpoint: Endpoint) -> int:
