@@ -82,11 +82,13 @@ def start(name: str, spec: Path, *, ranks: int = 1, **environment: str) -> subpr
     return subprocess.Popen(command, env=given, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def run(name: str, folder: Path, config: dict[str, Any], *, ranks: int = 1, **inputs: Path) -> dict[str, Any]:
+def run(
+    name: str, folder: Path, config: dict[str, Any], *, ranks: int = 1, limit: float = 240, **inputs: Path
+) -> dict[str, Any]:
     """The recipe's result; fails with its stderr."""
     spec = write_spec(folder, name, config, **inputs)
     with start(name, spec, ranks=ranks) as process:
-        _, errors = process.communicate(timeout=180)
+        _, errors = process.communicate(timeout=limit)
     assert process.returncode == 0, errors
     result: dict[str, Any] = json.loads((folder / name / "result.json").read_text())
     return result

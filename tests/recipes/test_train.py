@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -177,3 +179,21 @@ def test_a_base_without_chat_template_takes_no_conversations(data: Path, tmp_pat
 def test_the_expected_loss_of_a_fresh_model_is_that_of_guessing(base: Path, data: Path, tmp_path: Path) -> None:
     result = train_here(tmp_path, base, data, max_steps=1)
     assert result["final_loss"] == pytest.approx(math.log(len(loading.load_tokenizer(base))), rel=0.1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+def test_a_full_disk_is_told_and_leaves_no_output(base: Path, data: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        spec = write_spec(small, "train", FAST, base=base, data=data)
+        with start("train", spec, STOKER_PROBE=str(tmp_path / "probe")) as process:
+            _, errors = process.communicate(timeout=240)
+        assert process.returncode == 1
+        assert "no space left on device while writing" in errors.splitlines()[-1]
+        assert not (small / "train").exists()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from stoker.recipes.tensor_files import full_disk_told
+
 KEPT = 2
 _STATE, _TENSORS = "state.json", "tensors.safetensors"
 
@@ -39,7 +41,8 @@ def save(
     partial = folder / f".{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file(_tensors(parameters, optimiser), partial / _TENSORS)
+    with full_disk_told(partial):
+        save_file(_tensors(parameters, optimiser), partial / _TENSORS)
     (partial / _STATE).write_text(
         json.dumps(
             {

@@ -30,6 +30,7 @@ from stoker.recipes.checkpoint import Progress
 from stoker.recipes.packing import SHARED, Row
 from stoker.recipes.ranks import Ranks
 from stoker.recipes.row_pass import RowPass
+from stoker.recipes.tensor_files import full_disk_told
 from stoker.recipes.training_loop import Loop
 from stoker.recipes.training_plan import Plan, Schedule, learning_rate
 from stoker.recipes.training_speed import Speed
@@ -139,7 +140,8 @@ def _train(this: stage.Stage[Config], device: torch.device, dtype: torch.dtype, 
     progress = loop.run(start)
     if not group.first:
         _leave_quietly(group)
-    folder_name = adapters.save(model, config.method, config.sizes, this.output)
+    with full_disk_told(this.output):
+        folder_name = adapters.save(model, config.method, config.sizes, this.output)
     group.wait()
     return _result(this, progress, moving, speed, expected) | {
         "folder": folder_name,
