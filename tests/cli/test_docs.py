@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stoker.cli.commands import COMMANDS, load
 from stoker.environment import CARRIED
 from stoker.jobfile import ALIASES, FIELDS, RESOURCE_ALIASES, RESOURCE_FIELDS
 from stoker.sbatch_directives import HONOURED, REFUSED, WITHOUT_EFFECT
@@ -42,3 +44,15 @@ def test_what_is_carried_along_is_told() -> None:
     text = (ROOT / "docs" / "jobs.md").read_text()
     told = ("MODULE", "LOADEDMODULES", "_LMFILES_", "LANG", "LC_", "TZ", "CONDA_")  # in words
     assert all(f"`{name}`" in text or name.startswith(told) for name in CARRIED)
+
+
+@pytest.mark.parametrize(
+    "page", [*sorted(ROOT.glob("README*.md")), *sorted(ROOT.glob("docs/*.md"))], ids=lambda p: p.name
+)
+def test_pages_name_commands_that_exist(page: Path) -> None:
+    known = {command.name: load(command.name) for command in COMMANDS}
+    for name, inner in re.findall(r"(?:^ *|`)stoker ([a-z]+)(?: ([a-z]+))?", page.read_text(), re.MULTILINE):
+        assert name in known, f"stoker {name}"
+        subcommands = getattr(known[name], "commands", None)
+        if subcommands is not None and inner:
+            assert inner in subcommands, f"stoker {name} {inner}"
