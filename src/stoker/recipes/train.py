@@ -54,9 +54,7 @@ class Config:
     row_tokens: int = 1024  # tokens computed at once; a batch of more accumulates gradients over several rows
     packing: bool = True  # several short records in one row, each seeing only itself
     max_length: int = 0  # longest record in tokens, cut there; 0: 1024, or what the base was made for if less
-    learning_rate: float = (
-        0.0  # peak of the schedule; 0: 2e-3 for adapters, 5e-3 for ia3 and ptuning, 1e-4 for full
-    )
+    learning_rate: float = 0.0  # the schedule's peak; 0: 2e-3, 5e-3 for ia3 and ptuning, 1e-4 for full
     learning_rate_multiplier: float = 1.0  # the peak is multiplied by it: a choice relative to the usual
     schedule: Schedule = "cosine"  # how the learning rate falls to zero, or constant
     warmup: float = 0.05  # share of the steps over which the learning rate rises
