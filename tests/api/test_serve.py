@@ -120,8 +120,10 @@ def test_streams_without_an_end_do_not_keep_it_from_stopping(app: App) -> None:
         httpx.Client(trust_env=False, timeout=30) as http,
         http.stream("GET", f"{server.url}/api/v1/changes", headers=headers) as response,
     ):
-        next(response.iter_lines())
+        lines = response.iter_lines()
+        next(lines)
         server.stop()
+        list(lines)  # it was ended: being cut would raise
         running.join(timeout=30)
     assert not running.is_alive()
 

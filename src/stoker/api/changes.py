@@ -35,6 +35,11 @@ class Pulse:
         self._wait_change = wait_change
         self._changed = asyncio.Event()
         self.counter = 0
+        self.closing = False  # the server is stopping: streams end, so that it need not wait for them
+
+    def close(self) -> None:
+        self.closing = True
+        self._changed.set()
 
     async def watch(self) -> None:
         """Run until cancelled."""
@@ -50,7 +55,7 @@ class Pulse:
     async def wait(self, since: int, timeout_s: float) -> int:
         """The counter, as soon as it is another than `since` or the time is over."""
         changed = self._changed
-        if self.counter == since:
+        if self.counter == since and not self.closing:
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), timeout_s)
         return self.counter
@@ -82,7 +87,7 @@ async def changes(
 
 async def _events(pulse: Pulse, since: int) -> AsyncIterator[str]:
     yield "retry: 1000\n\n"
-    while True:
+    while not pulse.closing:
         counter = await pulse.wait(since, _HEARTBEAT_S)
         yield ": still here\n\n" if counter == since else f'event: change\ndata: {{"counter":{counter}}}\n\n'
         since = counter

@@ -169,7 +169,7 @@ class _Tail:
 
     async def pieces(self, first: bytes) -> AsyncIterator[bytes]:
         piece = first
-        while True:
+        while not self.pulse.closing:
             if piece:
                 self.offset += len(piece)
                 yield piece

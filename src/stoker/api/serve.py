@@ -11,7 +11,7 @@ from dataclasses import replace
 import uvicorn
 
 from stoker.api.door import LOOPBACK_NAMES
-from stoker.api.server import ServerSettings, create_app
+from stoker.api.server import Server, ServerSettings, create_app
 from stoker.app import App
 from stoker.errors import BadInput, Conflict, Denied
 
@@ -40,7 +40,7 @@ class HttpServer:
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
         self.server = create_app(app, settings)
-        self._uvicorn = uvicorn.Server(
+        self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 self.server,
                 loop="uvloop",
@@ -74,6 +74,16 @@ class HttpServer:
     def close(self) -> None:
         """Let go of the port; `run` does it at its end."""
         self._socket.close()
+
+
+class _Uvicorn(uvicorn.Server):
+    """Ends our own endless streams before it waits for what is on its way."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        application = self.config.app
+        if isinstance(application, Server):
+            application.state.pulse.close()
+        await super().shutdown(sockets)
 
 
 def run(

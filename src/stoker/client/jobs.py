@@ -125,6 +125,10 @@ class Jobs:
                     for piece in response.iter_raw():
                         offset += len(piece)
                         yield piece
+                last_answer = time.monotonic()
+                if self.get(job_id).state.final:  # else the platform is stopping
+                    if rest := self.logs(job_id, stream=stream, offset=offset):
+                        yield rest
                     return
             except Away:
                 if time.monotonic() - last_answer > _ABSENCE_S:
