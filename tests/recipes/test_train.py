@@ -169,6 +169,12 @@ def test_settings_that_mean_nothing_are_named(
         train_here(tmp_path, base, data, **config)
 
 
+def test_a_record_that_cannot_be_trained_is_named(base: Path, tmp_path: Path) -> None:
+    empty = make_chat(tmp_path / "data", [("hot?", "yes"), ("cold?", " ")])
+    with pytest.raises(BadInput, match="record r1: a record has no assistant message"):
+        train_here(tmp_path, base, empty)
+
+
 def test_a_base_without_chat_template_takes_no_conversations(data: Path, tmp_path: Path) -> None:
     plain = make_base(tmp_path / "plain")
     (plain / "chat_template.jinja").unlink()

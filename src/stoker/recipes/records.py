@@ -34,12 +34,22 @@ def check_template(tokenizer: Any, base: Path) -> None:
 
 
 def tokens(tokenizer: Any, record: Mapping[str, Any], max_length: int) -> list[Tokens]:
-    """One conversation, cut at `max_length`, or a text as pieces of at most `max_length`; may be empty."""
+    """One conversation, cut at `max_length`, or a text as pieces of at most `max_length`.
+
+    Empty when no answer is left in what is kept. Raises BadInput naming the record.
+    """
     if "messages" in record:
-        whole = chatmask.chat(tokenizer, record["messages"])
+        whole = _conversation(tokenizer, record)
         cut = Tokens(whole.ids[:max_length], whole.trained[:max_length])
         return [cut] if any(cut.trained[1:]) else []
     ids = tokenizer(record["text"], add_special_tokens=True)["input_ids"]
     if tokenizer.eos_token_id is not None and ids[-1:] != [tokenizer.eos_token_id]:
         ids = [*ids, tokenizer.eos_token_id]
     return list(packing.split_text(ids, max_length))
+
+
+def _conversation(tokenizer: Any, record: Mapping[str, Any]) -> Tokens:
+    try:
+        return chatmask.chat(tokenizer, record["messages"])
+    except BadInput as error:
+        raise BadInput(f"record {record['id']}: {error}", param="data") from None

@@ -185,8 +185,10 @@ def _plan(this: stage.Stage[Config], architecture: Architecture) -> Plan:
     tokenizer = loading.load_tokenizer(this.inputs["base"])
     if records.kind(this.inputs["data"]) == "chat":
         records.check_template(tokenizer, this.inputs["base"])
-    read = records.read(this.inputs["data"], "train")
-    tokens = list(chain.from_iterable(records.tokens(tokenizer, record, longest) for record in read))
+    made = [records.tokens(tokenizer, record, longest) for record in records.read(this.inputs["data"], "train")]
+    tokens = list(chain.from_iterable(made))
+    too_long = sum(not pieces for pieces in made)
+    probe.note("records", {"read": len(made), "trained": len(tokens), "without_answer_in_max_length": too_long})
     if not tokens:
         raise BadInput(f"nothing to train on: no record fits max_length {longest} with an answer in it")
     plan = Plan(
