@@ -101,14 +101,16 @@ def test_what_a_job_leaves_in_the_background_ends_with_it(engine: LocalEngine, t
 
 
 def test_a_killed_supervisor_is_a_node_failure_and_leaves_nothing(engine: LocalEngine, tmp_path: Path) -> None:
-    one = order(engine, shell(TREE.format(tmp_path / "pids")))
+    one = order(engine, shell(TREE.format(tmp_path / "pids"), resources=Resources(memory=1 << 30)))
     engine.submit([one])
     tree = pids(tmp_path / "pids", 3)
     begun(engine, one.key)
+    groups = json.loads((tmp_path / "jobs" / "1" / "1" / "order.json").read_text())["cgroups"]
     os.kill(supervisor_of(tmp_path, one.key).pid, signal.SIGKILL)
     seen = end_of(engine, one.key)
     assert (seen.state, seen.message) == (JobState.NODE_FAIL, "its supervisor was killed")
     assert not any(alive(pid) for pid in tree)
+    assert not any(Path(group).exists() for group in groups)
 
 
 def test_a_supervisor_killed_while_the_platform_is_away(
@@ -275,3 +277,16 @@ def test_a_stopped_job_can_be_cancelled(engine: LocalEngine) -> None:
     wait_until(engine, one.key, lambda _seen: engine.logs(one.key) == b"up\n")
     engine.cancel([one.key], grace=20)
     assert end_of(engine, one.key).state is JobState.CANCELLED
+
+
+def test_two_homes_do_not_share_control_groups(tmp_path: Path) -> None:
+    groups = []
+    for home in ("a", "b"):
+        engine = LocalEngine(tmp_path / home / "jobs", lambda: NODE)
+        one = order(engine, JobSpec(command=("true",), resources=Resources(memory=100 << 20)))
+        engine.submit([one])
+        end_of(engine, one.key)
+        groups.append(json.loads((tmp_path / home / "jobs" / "1" / "1" / "order.json").read_text())["cgroups"])
+        engine.close()
+    assert set(groups[0]).isdisjoint(groups[1])
+    assert not any(Path(group).exists() for group in (*groups[0], *groups[1]))  # removed with the job

@@ -62,6 +62,12 @@ class Attempt:
         """How it ended, when its supervisor could not say."""
         _write(self.folder / "exit.json", json.dumps({**end.__dict__, "state": end.state.value}).encode())
 
+    def remove_groups(self) -> None:
+        """Remove the control groups that its supervisor would have removed."""
+        for group in self._json("order.json").get("cgroups", ()):
+            with contextlib.suppress(OSError):  # gone already, or something in it is just ending
+                Path(group).rmdir()
+
     def ask_to_end(self, grace: float) -> None:
         _write(self.folder / "cancel.json", json.dumps({"grace": grace}).encode())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import itertools
 import logging
 import os
@@ -55,6 +56,7 @@ class LocalEngine:
         self._folder = folder
         self._node = node
         self._limits = Limits()
+        self._home_mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:12]  # apart from other homes
         self._live = folder / ".live"
         self._live.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
@@ -154,7 +156,7 @@ class LocalEngine:
         """The content of order.json."""
         spec, node = order.spec, self._node()
         workdir = spec.workdir or str(attempt.folder)
-        groups = self._limits.make(_label(order.key), spec.resources)
+        groups = self._limits.make(f"{self._home_mark}-{_label(order.key)}", spec.resources)
         argv = [str(attempt.folder / "script"), *spec.arguments] if spec.script else list(spec.command)
         stdout, stderr = (
             str(Path(workdir) / fill(pattern, order, node)) if pattern else ""
@@ -226,6 +228,7 @@ class LocalEngine:
         else:
             kill_marked(attempt.mark)
             message = "its supervisor was killed"
+        attempt.remove_groups()
         begun = attempt.running()
         end = Observation(
             JobState.NODE_FAIL,

@@ -63,7 +63,7 @@ class Limits:
 
 def _make(knob: _Knob, name: str, limit: str) -> str:
     """The folder of the group; empty when it can no longer be made, the job then runs without this limit."""
-    group = knob.parent / f"stoker-{os.getuid()}-{name}"
+    group = knob.parent / f"stoker-{name}"
     try:
         group.mkdir(exist_ok=True)
         (group / knob.file).write_text(limit)

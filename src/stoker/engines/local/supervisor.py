@@ -107,7 +107,6 @@ class _Supervision:
         code = os.waitstatus_to_exitcode(self.status or 0)
         if not self.why and code and out_of_memory(self.order["cgroups"]):
             self.why = "memory"
-        remove_groups(self.order["cgroups"])
         return self.end(code if code >= 0 else 128 - code, _signalled(code))
 
     def start(self) -> None:
@@ -205,6 +204,7 @@ class _Supervision:
             self.reap()
 
     def end(self, exit_code: int | None, message: str) -> None:
+        remove_groups(self.order["cgroups"])
         state, reason, text = _verdict(self.why, exit_code, message, self.order)
         write_whole(
             "exit.json",
