@@ -54,7 +54,7 @@ RESULTS: list[tuple[Stage, dict[str, Any], str]] = [
     (Stage.EXPORT, {"engine": "llama.cpp", "type": "f16", "size": 270_885_952}, "llama.cpp f16   258.3 MiB"),
     (Stage.REGISTER, {"version": 3, "parent": 2}, "version 3 (parent 2)"),
     (Stage.REGISTER, {"version": 1, "parent": None}, "version 1"),
-    (Stage.DEPLOY, {"version": 1}, "ready, takes no requests yet"),
+    (Stage.DEPLOY, {"version": 1}, "ready"),
     (
         Stage.VERIFY,
         {"probes": 48, "equal": 46, "agreeing": 48, "mean_kl": 2.899e-06},

@@ -176,7 +176,7 @@ def _register(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _deploy(result: Mapping[str, Any]) -> Iterator[str]:
-    yield t("ready, takes no requests yet")
+    yield t("ready")
     yield str(result.get("engine", ""))
 
 

@@ -151,7 +151,7 @@ ZH: Mapping[str, str] = {
     "{metric}   base {before}   new {after}": "{metric}   基座 {before}   新模型 {after}",
     "version {version}": "版本 {version}",
     " (parent {parent})": "（父版本 {parent}）",
-    "ready, takes no requests yet": "已就绪，尚未接流量",
+    "ready": "已就绪",
     "{equal} of {all} probe answers agree with the trained model":
         "{all} 个探测回答中有 {equal} 个与训练所得模型一致",
     "version {version} is {alias}": "版本 {version} 成为 {alias}",
