@@ -72,3 +72,10 @@ def test_every_icon_that_is_used_is_drawn() -> None:
 
     states = {key.partition(".")[2] for key in catalogue("en") if key.partition(".")[0].endswith("_state")}
     assert {f"st-{state}" for state in states} <= drawn
+
+
+def test_the_docs_name_every_shortcut() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "console.md").read_text()
+    keys = re.findall(r'\{\{ ui\.nav\("[^"]+", "\w+", "(\w)"\) \}\}', (TEMPLATES / "base.html").read_text())
+    assert len(keys) == 6
+    assert all(f"`{key}`" in docs for key in (*keys, "g", "/", "?", "Enter", "Esc"))

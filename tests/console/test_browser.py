@@ -32,7 +32,14 @@ PAGES = {
     "endpoint": "/endpoints/gpu-ops?beside=smollm2-base",
     "keys": "/keys",
 }
-LOOKS = [("en", "light", 1440), ("zh", "dark", 1440), ("zh", "light", 1440), ("en", "light", 420)]
+LOOKS = [("en", "light", 1440), ("zh", "dark", 1440), ("zh", "light", 1100), ("en", "light", 420)]
+
+
+_SPILLS = """
+    return [...document.querySelectorAll(".panel, .figures > div")].filter((panel) =>
+        panel.scrollWidth > panel.clientWidth + 1 && getComputedStyle(panel).overflowX === "visible"
+    ).map((panel) => panel.textContent.trim().slice(0, 60))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +69,7 @@ def test_every_page_fits_and_asks_nobody_else(browser: Chrome, language: str, th
         wide = browser.script("return document.documentElement.scrollWidth")
         browser.photograph(f"{name}-{language}-{theme}-{width}", width)
         assert wide <= width, f"{path} is {wide} px wide in a window of {width}"
+        assert not browser.script(_SPILLS), f"{path} spills out of a panel at {width}"
     outside = [url for url in browser.requests() if not url.startswith(browser.url)]
     assert not outside
     assert not browser.complaints(), "errors, refused programs or styles"
@@ -121,11 +129,13 @@ def test_a_new_job_appears_by_itself_and_nothing_that_was_open_closes(browser: C
     browser.open("/jobs")
     browser.script("window.mark = 'the same document'")
     browser.one("#name").send_keys("half typed")
-    furnished.app.jobs.submit([JobSpec("just-submitted", ("sleep", "600"))], furnished.admin)
+    (job,) = furnished.app.jobs.submit([JobSpec("just-submitted", ("sleep", "600"))], furnished.admin)
     browser.wait(lambda: "just-submitted" in browser.text("main"))
     assert browser.script("return window.mark") == "the same document"
     assert browser.one("#name").get_attribute("value") == "half typed"
     assert browser.script("return document.activeElement.id") == "name"
+    furnished.app.jobs.cancel([job.id], furnished.admin)
+    browser.wait(lambda: "Cancelled" in browser.text(f"#job-{job.id}"))
 
 
 def test_a_job_page_follows_the_job_to_its_end(browser: Chrome, furnished: Platform) -> None:

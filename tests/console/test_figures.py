@@ -39,6 +39,12 @@ def test_numbers_have_four_digits(value: float | None, text: str) -> None:
     assert figures.number(value) == text
 
 
+def test_a_part_is_told_in_the_unit_of_the_whole() -> None:
+    assert figures.part_of(5 << 30, 25_232_932_864) == "5.0"
+    assert figures.part_of(512 << 20, 2 << 40) == "0.0"
+    assert figures.part_of(0, 0) == "0"
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [

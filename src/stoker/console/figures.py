@@ -54,6 +54,13 @@ def quantity(value: float | int | str | None, unit: str) -> str:
     return f"{number(value)} {unit}".rstrip()
 
 
+def part_of(used: float, total: float) -> str:
+    """`used` bytes as a bare number in the unit that `total` is written in: ``5.0`` of ``23.5 GiB``."""
+    number_, unit = units.format_bytes(total).split()
+    scale = total / float(number_) if total else 1
+    return f"{used / scale:.0f}" if unit == "B" else f"{used / scale:.1f}"
+
+
 def moment(at: float | None) -> str:
     """``2026-11-21 14:03 UTC``; the page's script turns it into the reader's time zone."""
     if at is None:

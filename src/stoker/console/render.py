@@ -114,6 +114,7 @@ def _environment() -> Environment:
         number=figures.number,
         percent=figures.percent,
         quantity=figures.quantity,
+        part_of=figures.part_of,
         bytes=units.format_bytes,
         elapsed=units.format_clock,
     )
@@ -128,10 +129,11 @@ def _duration(context: Context, seconds: float | None) -> str:
 
 @pass_context
 def _ago(context: Context, at: float | None) -> str:
-    """``5 min ago``, at minute's grain so that a refresh rarely changes it."""
+    """``5 min ago``, ``3 h ago``, ``2 d ago``: one grain, so that a refresh rarely changes it."""
     if at is None:
         return "–"
     seconds = max(0.0, context["now"] - at)
     if seconds < 60:
         return str(context["t"]("time.just_now"))
-    return str(context["t"]("time.ago", span=figures.duration(seconds // 60 * 60, context["lang"])))
+    grain = next(grain for grain in (86400, 3600, 60) if seconds >= grain)
+    return str(context["t"]("time.ago", span=figures.duration(seconds // grain * grain, context["lang"])))
