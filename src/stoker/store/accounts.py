@@ -39,7 +39,9 @@ class AccountStore:
 
     def all(self) -> list[Account]:
         with self._database.read() as connection:
-            rows = connection.execute(select(accounts).order_by(accounts.c.created_at, accounts.c.id))
+            rows = connection.execute(
+                select(accounts).order_by(accounts.c.created_at, accounts.c.name, accounts.c.id)
+            )
             return [_account(row) for row in rows]
 
     def revoke(self, account_id: str) -> None:

@@ -1,7 +1,7 @@
 """The one database: SQLite in the home by default, PostgreSQL by URL.
 
-SQLite runs in WAL mode with synchronous=NORMAL, and `flush` brings its log to the disk: before a write returns where
-it is acknowledged to somebody, within half a second where it is not.
+SQLite runs in WAL mode with synchronous=NORMAL: what was acknowledged is with the kernel, so it survives `kill -9`.
+`flush` brings it to the disk within half a second, the most that a power cut may cost.
 """
 
 from __future__ import annotations
