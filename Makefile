@@ -19,7 +19,7 @@ $(VENV)/.platform: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.platform
-	$(PIP) --editable '.[all,test]'
+	$(PIP) --editable '.[all,postgres,test]'
 	@touch $@
 
 demo: $(VENV)/.platform  ## data to a served model, on this machine

@@ -29,9 +29,9 @@ C = TypeVar("C")
 
 RESULT = "result.json"
 _EXTRA_OF = {
-    "torch": "train", "transformers": "train", "peft": "train", "safetensors": "train", "gguf": "train",
-    "accelerate": "train", "xllamacpp": "serve", "pyarrow": "data", "rensa": "data",
-    "py3langid": "data", "numpy": "data",
+    "torch": "train", "transformers": "train", "tokenizers": "train", "peft": "train", "safetensors": "train",
+    "huggingface_hub": "train", "gguf": "train", "xllamacpp": "serve",
+    "pyarrow": "data", "rensa": "data", "py3langid": "data", "numpy": "data",
 }  # fmt: skip
 
 
