@@ -60,7 +60,7 @@ def running(*options: str, **environ: str) -> Iterator[Running]:
 def test_first_start_says_what_one_needs(tmp_path: Path) -> None:
     home = tmp_path / "h"
     with running("--home", str(home), "--devices", "H100:2", "--cpus", "3") as up:
-        assert "2 devices, 3 CPUs on 1 nodes" in up.banner
+        assert "devices 2, CPUs 3, nodes 1" in up.banner
         assert str(home) in up.banner
         assert f"OpenAI base_url  {up.url}/v1" in up.banner
         assert f"stoker login {up.url}" in up.banner

@@ -40,7 +40,7 @@ def _short(tag: str) -> str:
 
 ZH: Mapping[str, str] = {
     # up, login, keys, files
-    "{devices} devices, {cpus} CPUs on {nodes} nodes": "{devices} 个加速器，{cpus} 个 CPU，{nodes} 个节点",
+    "devices {devices}, CPUs {cpus}, nodes {nodes}": "{devices} 个加速器，{cpus} 个 CPU，{nodes} 个节点",
     "state {path}": "状态目录 {path}",
     "console": "控制台",
     "admin key (shown once)": "管理员密钥（仅显示一次）",

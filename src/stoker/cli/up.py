@@ -76,7 +76,7 @@ def _greet(app: App, url: str, secret: str | None) -> None:
     nodes = [node for engine in app.engines for node in engine.inventory()]
     devices = sum(len(node.devices) for node in nodes)
     cpus = sum(node.cpus for node in nodes)
-    what = t("{devices} devices, {cpus} CPUs on {nodes} nodes", devices=devices, cpus=cpus, nodes=len(nodes))
+    what = t("devices {devices}, CPUs {cpus}, nodes {nodes}", devices=devices, cpus=cpus, nodes=len(nodes))
     say(f"Stoker {__version__} · {socket.gethostname()}   {what}   {t('state {path}', path=app.home.path)}")
     say(f"  {t('console')}  {url}      API  {url}/docs      OpenAI base_url  {url}/v1")
     if secret is not None:
