@@ -33,7 +33,7 @@ BASE = "smollm2-135m-instruct"
 NAME = "gpu-ops"
 SHOWN = 8  # answers
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 def main() -> int:
@@ -110,7 +110,7 @@ def show_answers(shipment: Shipment) -> None:
     file = HOME / "artifacts" / shipment.stage(Stage.EVALUATE).key / "answers.jsonl"
     answers = [json.loads(line) for line in file.read_text().splitlines()]
     table = Table(title="Questions in words that training never saw", show_lines=True, expand=True)
-    for title, ratio in (("question", 3), ("base model", 4), ("new model", 4), ("right", 1)):
+    for title, ratio in (("question", 6), ("base model", 8), ("new model", 8), ("right", 1)):
         table.add_column(title, ratio=ratio)
     for answer in answers[:: max(1, len(answers) // SHOWN)][:SHOWN]:
         right = answer["scores"]["new"] >= 1
@@ -149,7 +149,8 @@ def show_endpoint(client: Client, seconds: float) -> None:
     )
     console.print(f"\n  → {answer.strip()}", markup=False)
     console.print(f"\n[bold]Console[/bold]  {url}   sign in with the key in {KEY.relative_to(ROOT)}")
-    console.print(f"[bold]API[/bold]      {url}/docs      OpenAI base_url  {url}/v1")
+    console.print(f"[bold]API[/bold]      {url}/docs")
+    console.print(f"[bold]OpenAI[/bold]   base_url {url}/v1")
 
 
 def wait_for_interrupt() -> None:
