@@ -268,7 +268,10 @@ def test_jobs_see_a_plain_signal_setup(engine: LocalEngine) -> None:
     engine.submit([one])
     end_of(engine, one.key)
     masks = [int(line.split()[1], 16) for line in engine.logs(one.key).decode().splitlines()]
-    assert masks == [0, 0]
+    libc_own = (
+        0b11 << 31
+    )  # signals 32 and 33: glibc lets nobody set them, so they are as the tests' own caller had them
+    assert [mask & ~libc_own for mask in masks] == [0, 0]
 
 
 def test_a_stopped_job_can_be_cancelled(engine: LocalEngine) -> None:

@@ -82,3 +82,10 @@ def test_torn_packed_files(tmp_path: Path, suffix: str) -> None:
             raw[draw.randrange(len(raw))] = draw.randrange(256)
         path.write_bytes(raw[: draw.choice([len(raw), draw.randrange(len(raw))])])
         outcome(path)
+
+
+def test_a_header_that_is_no_line_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\rprompt,completion\na,b\n")
+    with pytest.raises(BadInput, match=r"a\.csv: the header line is broken"):
+        list(Intake(path, ImportConfig()).outcomes())

@@ -164,7 +164,7 @@ def _table(file: DataFile, limit: int) -> Iterator[Row | Reject]:
         lines = _table_lines(stream, limit, too_long)
         first = next(lines, "")
         rows = csv.reader(lines, delimiter=_delimiter(first))
-        header = [name.strip() for name in next(csv.reader([first], delimiter=_delimiter(first)), [])]
+        header = _header(file, first)
         while True:
             source = f"{file.name}:{rows.line_num + 2}"
             try:
@@ -178,6 +178,13 @@ def _table(file: DataFile, limit: int) -> Iterator[Row | Reject]:
                 return
             if row:
                 yield _table_row(source, header, row)
+
+
+def _header(file: DataFile, line: str) -> list[str]:
+    try:
+        return [name.strip() for name in next(csv.reader([line], delimiter=_delimiter(line)), [])]
+    except csv.Error as error:
+        raise BadInput(f"{file.name}: the header line is broken: {error}", param="data") from None
 
 
 def _table_lines(stream: BinaryIO, limit: int, too_long: list[int]) -> Iterator[str]:
