@@ -51,14 +51,17 @@ def read_telemetry(lines: Iterable[bytes], subject: str) -> Telemetry:
     notes: dict[str, Any] = {}
     ready_url = error = ""
     for event in _events(lines):
-        kind, at = event.get("kind"), float(event.get("at") or 0)
+        kind, at = event.get("kind"), _number(event.get("at")) or 0.0
         if kind == "progress":
-            step = event.get("step") if event.get("step") is not None else step
-            total = event.get("total") if event.get("total") is not None else total
-            for name, value in (event.get("values") or {}).items():
-                values[name] = value
-                if isinstance(value, (int, float)):
-                    series.setdefault(name, []).append(Sample(at, float(value), event.get("step")))
+            here = _whole(event.get("step"))
+            step = step if here is None else here
+            total = _whole(event.get("total")) or total
+            for name, value in _mapping(event.get("values")).items():
+                if isinstance(value, str):
+                    values[name] = value
+                elif (number := _number(value)) is not None:
+                    values[name] = value
+                    series.setdefault(name, []).append(Sample(at, number, here))
         elif kind == "expect":
             expectation = _expectation(event)
             if expectation:
@@ -79,7 +82,7 @@ def _events(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
             yield event
@@ -95,8 +98,23 @@ def _expectation(event: Mapping[str, Any]) -> Expectation | None:
             unit=str(event["unit"]),
             basis=str(event["basis"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _number(value: object) -> float | None:
+    try:
+        return float(value) if isinstance(value, (int, float)) else None
+    except OverflowError:
+        return None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _unit(name: str) -> str:

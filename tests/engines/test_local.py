@@ -293,3 +293,49 @@ def test_two_homes_do_not_share_control_groups(tmp_path: Path) -> None:
         engine.close()
     assert set(groups[0]).isdisjoint(groups[1])
     assert not any(Path(group).exists() for group in (*groups[0], *groups[1]))  # removed with the job
+
+
+@pytest.mark.parametrize("field", [{"stdout": "/tmp/a\0b"}, {"stderr": "/" + "a" * 5000}, {"workdir": "/tmp/a\0b"}])
+def test_an_order_that_cannot_be_written_down_is_refused_and_keeps_nobody_else(
+    engine: LocalEngine, field: dict[str, str]
+) -> None:
+    bad, good = order(engine, shell("true", **field), job=1), order(engine, shell("true"), job=2)
+    refused = engine.submit([bad, good])
+    assert list(refused) == [bad.key]
+    assert "name that no file can have" in refused[bad.key]
+    assert end_of(engine, good.key).state is JobState.SUCCEEDED
+    assert bad.key not in engine.states()
+
+
+def test_a_log_that_is_no_regular_file_is_empty(engine: LocalEngine, tmp_path: Path) -> None:
+    folder = order(engine, shell("true", stdout=str(tmp_path)), job=1)
+    pipe = order(engine, shell("rm stdout; mkfifo stdout"), job=2)
+    endless = order(engine, shell("ln -sf /dev/zero stdout; mkfifo probe.jsonl"), job=3)
+    assert engine.submit([folder, pipe, endless]) == {}
+    for one in (folder, pipe, endless):
+        end_of(engine, one.key)
+        assert engine.logs(one.key) == engine.probe(one.key) == b""
+    assert engine.logs(endless.key, stream="stderr", offset=2**63 - 1) == b""
+
+
+def test_a_supervisor_is_reaped_even_if_its_job_was_forgotten_before_it_was_gone(engine: LocalEngine) -> None:
+    orders = [order(engine, shell("true"), job=number) for number in range(1, 31)]
+    engine.submit(orders)
+    for one in orders:
+        end_of(engine, one.key)
+        engine.forget([one.key])
+    until = time.monotonic() + 30
+    while engine._children and time.monotonic() < until:
+        time.sleep(0.01)
+    assert engine._children == {}
+    assert "Z" not in states_below(os.getpid())
+
+
+def states_below(parent: int) -> list[str]:
+    """The state letter of each child of `parent`."""
+    children = [
+        pid
+        for thread in Path(f"/proc/{parent}/task").iterdir()
+        for pid in (thread / "children").read_text().split()
+    ]
+    return [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in children]

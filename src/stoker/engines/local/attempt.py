@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,13 +77,22 @@ class Attempt:
         return (self.folder / "cancel.json").exists()
 
     def read(self, name: str, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes of the file `name` from byte `offset`; empty when there is no more."""
+        """Up to `limit` bytes of the file `name` from byte `offset`; empty when there is no more.
+
+        The job may have put anything in its place: a folder, a pipe that nobody writes, an endless device. Only
+        a regular file is read, and one that cannot be read is empty.
+        """
         try:
-            with (self.folder / name).open("rb") as file:
-                file.seek(offset)
-                return file.read(limit)
-        except (FileNotFoundError, NotADirectoryError):
+            descriptor = os.open(self.folder / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
             return b""
+        try:
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            return os.pread(descriptor, limit, offset) if regular else b""
+        except OSError:  # an offset beyond what the file system can hold
+            return b""
+        finally:
+            os.close(descriptor)
 
     def _json(self, name: str) -> dict[str, Any]:
         """The content of a file of the folder; empty when it is missing or not yet written."""

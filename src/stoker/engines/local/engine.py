@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import hashlib
@@ -30,6 +29,7 @@ from stoker.job import JobState
 
 _log = logging.getLogger(__name__)
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_OF_THE_ORDER = (errno.ENAMETOOLONG, errno.ELOOP)  # no other machine and no later moment would do better
 _CLAIM_SECONDS = 5.0  # longest a supervisor holds its claim without writing into it
 
 
@@ -40,7 +40,7 @@ class _Known:
     attempt: Attempt
     token: int
     seen: Observation
-    child: int = 0  # pid of the supervisor, where this platform process started it itself
+    child: int = 0  # pid of the supervisor while it is our child; it may outlive our interest in the order
 
 
 class LocalEngine:
@@ -62,17 +62,20 @@ class LocalEngine:
         self._lock = threading.RLock()
         self._known: dict[Key, _Known] = {}
         self._by_token: dict[int, Key] = {}
+        self._children: dict[int, int] = {}  # token -> pid of a supervisor that is to be reaped
         self._tokens = itertools.count()
         self._wake: Callable[[], None] = lambda: None
         self._watch = Watch(self._told)
         self._adopt()
 
     def submit(self, orders: Sequence[Order]) -> Mapping[Key, str]:
+        """Refused is only what can never be written down; all else that goes wrong is the attempt's own end."""
+        refused: dict[Key, str] = {}
         for order in orders:
             with self._lock:
-                if order.key not in self._known:
-                    self._start(order)
-        return {}  # what goes wrong from here on is the attempt's own end, told by `states`
+                if order.key not in self._known and (why := self._start(order)):
+                    refused[order.key] = why
+        return refused
 
     def states(self) -> Mapping[Key, Observation]:
         with self._lock:
@@ -85,10 +88,15 @@ class LocalEngine:
             attempt = self._attempt(key)
             if (known and known.seen.state.final) or not attempt.folder.exists():
                 continue
-            with contextlib.suppress(OSError):  # disk full: the signal alone ends it, with its own grace
+            try:
                 attempt.ask_to_end(grace)
-            if supervisor := attempt.supervisor():  # one that has not begun yet sees the file
+                trouble = None
+            except OSError as error:
+                trouble = error
+            if supervisor := attempt.supervisor():  # disk full: the signal alone ends it, with its own grace
                 supervisor.send(signal.SIGUSR1)
+            elif trouble:  # one that has not begun yet would only see the file
+                raise NoSpace(f"job {_label(key)} cannot be told to end: {trouble.strerror}") from trouble
 
     def logs(self, key: Key, *, stream: str = "stdout", offset: int = 0, limit: int = 1 << 20) -> bytes:
         return self._attempt(key).read(stream, offset, limit)
@@ -135,8 +143,11 @@ class LocalEngine:
         self._by_token[known.token] = attempt.key
         return known
 
-    def _start(self, order: Order) -> None:
-        """Write the attempt down and start its supervisor; whatever of it was done before is done once."""
+    def _start(self, order: Order) -> str:
+        """Write the attempt down and start its supervisor; whatever of it was done before is done once.
+
+        Returns why the order itself makes that impossible: it must not keep the others from being started.
+        """
         attempt = self._attempt(order.key)
         try:
             (self._live / _label(order.key)).touch(mode=0o600)
@@ -146,22 +157,33 @@ class LocalEngine:
                 self._look(known)
             else:
                 self._spawn(known)
+        except ValueError as error:
+            return self._refused(order, str(error))  # a NUL in a path
         except OSError as error:
+            if error.errno in _OF_THE_ORDER:
+                return self._refused(order, os.strerror(error.errno))
             self._known.pop(order.key, None)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise NoSpace(f"no space left in {self._folder}; free some, the job starts then") from error
             raise Away(f"this machine cannot start a process now: {error.strerror}") from error
+        return ""
+
+    def _refused(self, order: Order, why: str) -> str:
+        self.forget([order.key])
+        return f"its folder or an output file has a name that no file can have: {why}"
 
     def _written(self, order: Order, attempt: Attempt) -> dict[str, object]:
         """The content of order.json."""
         spec, node = order.spec, self._node()
         workdir = spec.workdir or str(attempt.folder)
-        groups = self._limits.make(f"{self._home_mark}-{_label(order.key)}", spec.resources)
         argv = [str(attempt.folder / "script"), *spec.arguments] if spec.script else list(spec.command)
         stdout, stderr = (
             str(Path(workdir) / fill(pattern, order, node)) if pattern else ""
             for pattern in (spec.stdout, spec.stderr)
         )
+        for path in (workdir, stdout, stderr):
+            _check_possible(path)
+        groups = self._limits.make(f"{self._home_mark}-{_label(order.key)}", spec.resources)
         return {
             "argv": argv,
             "envs": environment(order, attempt, node, workdir),
@@ -189,19 +211,20 @@ class LocalEngine:
             raise
         finally:
             os.close(pipe)
-        known.child = process.pid
+        known.child = self._children[known.token] = process.pid
         process.returncode = 0  # it is reaped in _told, and outlives us: Popen must not care for it any more
         self._watch.add(news, known.token)
 
     def _told(self, token: int, ended: bool) -> None:
         """News from the watch: the job began, or its supervisor is gone."""
         with self._lock:
+            if ended and token in self._children:
+                os.waitpid(self._children.pop(token), 0)
             key = self._by_token.get(token)
             known = self._known.get(key) if key else None
             if known is None:
-                return
-            if ended and known.child:
-                os.waitpid(known.child, 0)
+                return  # it told its end so quickly that it is forgotten already
+            if ended:
                 known.child = 0
             self._look(known)
         self._wake()
@@ -238,8 +261,20 @@ class LocalEngine:
             message=message,
         )
         _log.warning("job %s: %s", _label(attempt.key), message)
-        attempt.write_end(end)
+        try:
+            attempt.write_end(end)
+        except OSError as error:  # full: after a restart it is found dead once more
+            _log.warning("job %s: its end could not be written down: %s", _label(attempt.key), error.strerror)
         return end
+
+
+def _check_possible(path: str) -> None:
+    """Raises ValueError or an OSError of `_OF_THE_ORDER` for what can never be the name of a file."""
+    try:
+        os.lstat(path or os.curdir)
+    except OSError as error:
+        if error.errno in _OF_THE_ORDER:
+            raise
 
 
 def _await_claim(attempt: Attempt) -> Identity | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -65,11 +66,14 @@ def kill_marked(mark: bytes) -> int:
     This finds what a killed supervisor left behind, in whatever session it hides.
     """
     killed = 0
+    pause = 0.002
     while pids := [pid for pid in _all() if mark in _environment(pid).split(b"\0")]:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         killed += len(pids)
+        time.sleep(pause)  # much memory takes its time to be given back
+        pause = min(pause * 2, 1.0)
     return killed
 
 

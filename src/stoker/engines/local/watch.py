@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import threading
 from collections.abc import Callable
 
+_log = logging.getLogger(__name__)
 _READY = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
@@ -56,7 +58,10 @@ class Watch:
             with self._lock:
                 del self._tokens[descriptor]
             os.close(descriptor)
-        self._told(token, ended)
+        try:
+            self._told(token, ended)
+        except Exception:  # noqa: BLE001 -- the outermost loop: without it no job would ever be seen to end again
+            _log.exception("the news of an attempt could not be taken in")
 
 
 def _still_there(descriptor: int) -> bool:
