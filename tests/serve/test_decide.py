@@ -80,10 +80,10 @@ def test_a_candidate_that_dies_is_given_up_and_the_old_version_stays() -> None:
         EMPTY, version=1, candidate=2, replicas=(replica(1, 1), replica(2, 2, ReplicaState.STARTING))
     )
     dead = job(2, JobState.FAILED, ended_at=1.0)
-    actions = decide(Snapshot(endpoint, {1: job(1), 2: dead}, errors={2: "cannot load"}, now=1.0))
+    actions = decide(Snapshot(endpoint, {1: job(1), 2: dead}, errors={2: "cannot load"}, now=1000.0))
     assert Failed(2, "replica (job 2) ended: cannot load") in actions
     assert GiveUpCandidate(2, "replica (job 2) ended: cannot load") in actions
-    assert not any(isinstance(action, Drain | Stop) for action in actions)
+    assert not any(isinstance(action, Drain | Stop | Start) for action in actions)
 
 
 def test_a_replica_that_died_young_is_replaced_after_a_pause() -> None:
@@ -106,3 +106,33 @@ def test_a_stopped_endpoint_lets_everything_go() -> None:
     assert decide(Snapshot(stopped, {1: job(1)})) == (Drain(1),)
     ended = replace(stopped, replicas=(replica(1, 1, ReplicaState.DRAINING),))
     assert decide(Snapshot(ended, {1: job(1, JobState.CANCELLED, ended_at=5.0)})) == (Forget(1),)
+
+
+def test_a_replica_that_lived_long_is_replaced_at_once_and_then_forgotten() -> None:
+    dead = job(1, JobState.FAILED, started_at=1.0, ended_at=5000.0)
+    endpoint = replace(EMPTY, version=1, replicas=(replica(1, 1),))
+    assert decide(Snapshot(endpoint, {1: dead}, now=5000.0)) == (
+        Failed(1, "replica (job 1) ended: failed"),
+        Start(1),
+    )
+    replaced = replace(EMPTY, version=1, replicas=(replica(1, 1, ReplicaState.FAILED), replica(2, 1)))
+    assert decide(Snapshot(replaced, {1: dead, 2: job(2)}, now=5001.0)) == (Forget(1),)
+
+
+def test_a_replica_that_dies_young_is_not_replaced_in_the_same_breath() -> None:
+    endpoint = replace(EMPTY, version=1, replicas=(replica(1, 1, ReplicaState.STARTING),))
+    dead = job(1, JobState.FAILED, ended_at=5.0)
+    assert decide(Snapshot(endpoint, {1: dead}, now=5.0)) == (Failed(1, "replica (job 1) ended: failed"),)
+
+
+def test_a_replica_whose_process_is_gone_or_going_takes_no_requests() -> None:
+    endpoint = replace(EMPTY, version=1, replicas=(replica(1, 1),))
+    for state in (JobState.PENDING, JobState.STARTING, JobState.STOPPING):
+        assert decide(Snapshot(endpoint, {1: job(1, state)})) == (Unready(1),)
+
+
+def test_a_job_is_asked_to_end_once() -> None:
+    draining = replace(EMPTY, wanted=0, replicas=(replica(1, 1, ReplicaState.DRAINING),))
+    assert decide(Snapshot(draining, {1: job(1)}, now=DRAIN_S)) == (Stop(1),)
+    stopping = job(1, JobState.STOPPING, cancel_requested=True)
+    assert decide(Snapshot(draining, {1: stopping}, now=DRAIN_S + 1)) == ()

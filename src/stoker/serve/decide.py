@@ -38,7 +38,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Unready:
-    """Its job is being started again: no requests until it listens anew."""
+    """Its process has ended or is being ended: no requests until its job listens anew."""
 
     job: int
 
@@ -84,8 +84,10 @@ def decide(snapshot: Snapshot) -> tuple[Action, ...]:
     endpoint = snapshot.endpoint
     actions = [action for replica in endpoint.replicas for action in _follow(replica, snapshot)]
     actions += _candidate(snapshot)
+    given_up = {action.version for action in actions if isinstance(action, GiveUpCandidate)}
     for version, wanted in _wanted(endpoint).items():
-        actions += _scale(version, wanted, snapshot)
+        if version not in given_up:
+            actions += _scale(version, wanted, snapshot)
     return tuple(actions)
 
 
@@ -106,13 +108,26 @@ def _follow(replica: Replica, snapshot: Snapshot) -> Iterator[Action]:
     elif replica.state is ReplicaState.DRAINING:
         drained = DRAIN_S if replica.job not in snapshot.busy else LONGEST_DRAIN_S
         if snapshot.now - replica.since >= drained:
-            yield Stop(replica.job)
+            yield from _stop(job)
     elif replica.version not in _wanted(snapshot.endpoint):
-        yield Drain(replica.job) if replica.state is ReplicaState.READY else Stop(replica.job)
-    elif replica.state is ReplicaState.READY and job.attempt != replica.attempt:
+        if replica.state is ReplicaState.READY:
+            yield Drain(replica.job)
+        else:
+            yield from _stop(job)
+    elif replica.state is ReplicaState.READY and not _lives(replica, job):
         yield Unready(replica.job)
     elif replica.state is ReplicaState.STARTING and job.state is JobState.RUNNING and replica.job in snapshot.urls:
         yield Ready(replica.job, job.attempt, snapshot.urls[replica.job])
+
+
+def _stop(job: Job) -> Iterator[Stop]:
+    if not job.cancel_requested:  # once: each asking wakes everybody who waits for a change
+        yield Stop(job.id)
+
+
+def _lives(replica: Replica, job: Job) -> bool:
+    """Whether the process that said it listens is still there: its port may be somebody else's by now."""
+    return job.attempt == replica.attempt and job.state is JobState.RUNNING
 
 
 def _ended(replica: Replica, job: Job | None, snapshot: Snapshot) -> Iterator[Action]:
@@ -153,11 +168,10 @@ def _scale(version: int, wanted: int, snapshot: Snapshot) -> Iterator[Action]:
     ]
     for replica in alive[wanted:]:
         yield Drain(replica.job)
-    missing = wanted - len(alive)
-    if missing <= 0 or any(_too_soon(replica, snapshot) for replica in failed):
+    if any(_too_soon(replica, snapshot) for replica in mine if _ended_now(replica, snapshot)):
         return
     yield from (Forget(replica.job) for replica in failed)
-    yield from (Start(version) for _ in range(missing))
+    yield from (Start(version) for _ in range(wanted - len(alive)))
 
 
 def _ended_now(replica: Replica, snapshot: Snapshot) -> bool:
