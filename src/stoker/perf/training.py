@@ -47,7 +47,9 @@ class Step:
 class Device:
     """What the device was measured to do, at the sizes of the model."""
 
-    matmul: float  # FLOP/s
+    matmul: float  # FLOP/s of its largest matrix product: what MFU is a share of
+    layer: float  # FLOP/s over all products of a layer, small ones included
+    narrow: float  # FLOP/s of an adapter's products, which are as narrow as its rank
     copy: float  # bytes/s, read plus written
     start: float  # s to start one small operation
     bytes_per_value: int  # of activations: 2 in bf16, 4 in float32
@@ -58,13 +60,13 @@ def flops(model: Architecture, step: Step) -> float:
     layers = _layer_flops(model, step)
     logits = 2.0 * model.vocabulary * model.hidden * step.predictions
     weights = 2.0 * _layer_weights(model) * step.tokens + logits if step.full else 0.0
-    adapter = 6.0 * step.adapter_parameters * step.tokens
-    return layers * (3 if step.recompute else 2) + 2 * logits + weights + adapter
+    return layers * (3 if step.recompute else 2) + 2 * logits + weights + _adapter_flops(step)
 
 
 def seconds(model: Architecture, step: Step, device: Device) -> float:
     """How long one step should take, without waiting for data or other ranks."""
-    arithmetic = flops(model, step) / device.matmul
+    adapter = _adapter_flops(step)
+    arithmetic = (flops(model, step) - adapter) / device.layer + adapter / device.narrow
     width = _PASSES_HIDDEN * model.hidden + _PASSES_FFN * model.ffn
     passes = 1 + _BACKWARD + (1 if step.recompute else 0)
     traffic = passes * model.layers * step.tokens * width * device.bytes_per_value / device.copy
@@ -78,8 +80,10 @@ def expected_speed(model: Architecture, step: Step, device: Device, *, counted: 
     due = seconds(model, step, device)
     value = counted * ranks / due
     basis = (
-        f"{counted * ranks:,} tokens / {due:.3g} s; {flops(model, step) / 1e9:,.0f} GFLOP per step at "
-        f"{device.matmul / 1e9:,.0f} GFLOP/s measured, memory passes at {device.copy / 1e9:,.0f} GB/s measured, "
+        f"{counted * ranks:,} tokens / {due:.3g} s; {flops(model, step) / 1e9:,.0f} GFLOP per step "
+        f"at {device.layer / 1e9:,.0f} GFLOP/s measured over a layer's products, "
+        f"adapters at {device.narrow / 1e9:,.0f}, "
+        f"memory passes at {device.copy / 1e9:,.0f} GB/s measured, "
         f"{device.start * 1e6:.0f} us per small operation measured"
     )
     return Expectation("tokens_per_s", value, value * _LOW, value * _HIGH, "tokens/s", basis)
@@ -93,6 +97,10 @@ def _layer_weights(model: Architecture) -> float:
 def _layer_flops(model: Architecture, step: Step) -> float:
     attention = 4.0 * model.heads * model.head_dim * step.pairs * model.layers
     return 2.0 * _layer_weights(model) * step.tokens + attention
+
+
+def _adapter_flops(step: Step) -> float:
+    return 6.0 * step.adapter_parameters * step.tokens
 
 
 def _optimiser(model: Architecture, step: Step, device: Device) -> float:

@@ -81,6 +81,11 @@ class Config:
         return (self.learning_rate or usual.get(self.method, 2e-3)) * self.learning_rate_multiplier
 
     @property
+    def adapter_width(self) -> int:
+        """The rank of the adapter's matrices; 0 where it has none."""
+        return {"lora": self.lora_rank, "bottleneck": self.bottleneck_size}.get(self.method, 0)
+
+    @property
     def sizes(self) -> adapters.Sizes:
         """How big the adapter is."""
         return adapters.Sizes(
@@ -258,6 +263,7 @@ def _speed(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Speed:
+    longest = max(len(row) for row in plan.rows(0))
     return Speed(
         architecture,
         plan,
@@ -265,7 +271,7 @@ def _speed(
         adapted_matrices=sum(name.endswith(("lora_A.default.weight", "down.weight")) for name in moving),
         full=config.method == "full",
         recompute=config.gradient_checkpointing,
-        device=compute.calibrate(architecture, config.row_tokens, device, dtype),
+        device=compute.calibrate(architecture, longest, device, dtype, adapter_width=config.adapter_width),
     )
 
 
