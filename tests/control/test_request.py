@@ -10,7 +10,7 @@ import pytest
 
 from stoker.account import Account
 from stoker.app import App
-from stoker.errors import BadInput, NotFound, StokerError, Unfit
+from stoker.errors import BadInput, MissingExtra, NotFound, StokerError, Unfit
 from stoker.shipment import ShipmentRequest
 
 LLAMA_405B = {
@@ -108,3 +108,11 @@ def empty(tmp_path: Path) -> Path:
     folder = tmp_path / "empty"
     folder.mkdir()
     return folder
+
+
+def test_missing_extras_are_named_before_anything_is_made(
+    app: App, who: Account, data: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stoker.control.request.find_spec", lambda name: None if name != "torch" else object())
+    with pytest.raises(MissingExtra, match=r"pip install 'stoker\[data,serve\]'"):
+        app.shipments.create(ShipmentRequest(data=str(data), base=str(base), name="ok"), who)

@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from stoker.account import Account
 from stoker.cluster import Node
-from stoker.errors import BadInput, Conflict, NotFound, near
+from stoker.errors import BadInput, Conflict, MissingExtra, NotFound, near
 from stoker.home import Home
 from stoker.perf import memory
 from stoker.ship.chain import HUB, steps_of
@@ -49,6 +50,7 @@ class RequestReader:
         named = on_hub(request.base, self._home.path)
         if named:
             request = replace(request, base=f"{HUB}{named}")
+        _check_extras(request)
         _check_name(request.name)
         _check_settings(request)
         self._check_owner(request.name, who)
@@ -107,6 +109,14 @@ class RequestReader:
     def _check_owner(self, name: str, who: Account) -> None:
         if self._registry.owner(name) not in (None, who.tenant):
             raise Conflict(f'the model name "{name}" is taken by another tenant; choose another name')
+
+
+def _check_extras(request: ShipmentRequest) -> None:
+    """The recipes' heavy libraries, looked for without loading them: jobs run with this very interpreter."""
+    wanted = {"data": "numpy", "train": "torch", **({"serve": "xllamacpp"} if request.deploy else {})}
+    missing = [extra for extra, library in wanted.items() if find_spec(library) is None]
+    if missing:
+        raise MissingExtra("shipping a model", ",".join(missing))
 
 
 def _check_name(name: str) -> None:
