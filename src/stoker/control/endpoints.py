@@ -15,9 +15,9 @@ from stoker.cluster import Node
 from stoker.control.changes import Changes
 from stoker.control.jobs import JobDesk
 from stoker.control.replicas import replica_spec
-from stoker.control.rights import platform, require, require_sight, sees
+from stoker.control.rights import platform, require, sees
 from stoker.endpoint import Endpoint, Replica, ReplicaState
-from stoker.errors import BadInput, Conflict, NotFound
+from stoker.errors import BadInput, Conflict, NotFound, StokerError
 from stoker.home import Home
 from stoker.serve.decide import (
     Action,
@@ -33,7 +33,7 @@ from stoker.serve.decide import (
     Unready,
     decide,
 )
-from stoker.store.endpoints import EndpointStore, KeptEndpoint
+from stoker.store.endpoints import EndpointStore, KeptEndpoint, missing
 from stoker.store.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 Change = Callable[[Endpoint], Endpoint]
 
 PLATFORM = platform()
+_AFTER_TROUBLE_S = 5.0
 
 
 class EndpointDesk:
@@ -78,7 +79,8 @@ class EndpointDesk:
 
     def get(self, name: str, who: Account) -> Endpoint:
         endpoint = self._store.get(name).endpoint
-        require_sight(who, endpoint.tenant, "endpoint", name)
+        if not sees(who, endpoint.tenant):
+            raise missing(name)
         return endpoint
 
     def deploy(self, name: str, version: int, who: Account, *, replicas: int = 1) -> Endpoint:
@@ -86,10 +88,10 @@ class EndpointDesk:
         require(who, Role.USER, "deploy a model")
         if not 1 <= replicas <= 1000:
             raise BadInput(f"{replicas} replicas were asked for; allowed is 1 to 1000", param="replicas")
-        owner = self._registry.tenants().get(name)
+        owners = {model: tenant for model, tenant in self._registry.tenants().items() if sees(who, tenant)}
+        owner = owners.get(name)
         if owner is None:
-            raise NotFound.named("model", name, [m for m, t in self._registry.tenants().items() if sees(who, t)])
-        require_sight(who, owner, "model", name)
+            raise NotFound.named("model", name, owners)
         self._registry.version(name, version)
         self.bring_up(name, version, tenant=owner, owner=who.name, switch=True)
         return self._change(name, lambda endpoint: replace(endpoint, wanted=replicas))
@@ -99,9 +101,8 @@ class EndpointDesk:
         require(who, Role.USER, "stop an endpoint")
         endpoint = self.get(name, who)
         self._change(name, lambda one: replace(one, version=None, candidate=None, switch=False, wanted=0))
-        if not endpoint.replicas:
-            self._store.remove(name)
-            self._refresh_routes()
+        if kept := self._store.maybe(name):
+            self._remove_if_done(kept)
         return endpoint
 
     # for the gateway: in memory, no database
@@ -109,7 +110,7 @@ class EndpointDesk:
     def route(self, name: str, tenant: str | None) -> list[Replica]:
         """Replicas that may answer `name` (or ``name@VERSION``); empty when none is ready.
 
-        `tenant` None sees everything. Raises NotFound when the tenant has no such endpoint.
+        `tenant` None sees everything. Raises NotFound when the tenant has no such endpoint, or it no such version.
         """
         plain, _, version = name.partition("@")
         endpoint = self._routes.get(plain)
@@ -118,24 +119,29 @@ class EndpointDesk:
             raise NotFound.named("model", name, known)
         if not version:
             return list(endpoint.ready)
-        ready = (replica for replica in endpoint.replicas if replica.state is ReplicaState.READY)
-        return [replica for replica in ready if str(replica.version) == version]
+        mine = [replica for replica in endpoint.replicas if str(replica.version) == version]
+        coming = {str(one) for one in (endpoint.version, endpoint.candidate) if one is not None}
+        if not mine and version not in coming:
+            raise NotFound.named("model", name, [plain])
+        return [replica for replica in mine if replica.state is ReplicaState.READY]
 
     # for shipments and promotions
 
     def bring_up(self, name: str, version: int, *, tenant: str, owner: str, switch: bool) -> None:
         """Start a replica of `version` beside what answers now. `switch`: let it take over when ready."""
-        if self._store.maybe(name) is None:
-            self._store.add(Endpoint(name, tenant, owner, version=None, wanted=1, created_at=self._clock.now()))
-        endpoint = self._store.get(name).endpoint
-        if endpoint.tenant != tenant:
-            raise Conflict(f'the endpoint name "{name}" is taken by another tenant; choose another name')
-        if endpoint.version == version and endpoint.wanted > 0:
-            return
-        self._change(
-            name,
-            lambda one: replace(one, candidate=version, switch=switch, wanted=max(1, one.wanted), message=""),
-        )
+        fresh = Endpoint(name, tenant, owner, version=None, wanted=1, created_at=self._clock.now())
+        while True:
+            kept = self._store.maybe(name)
+            endpoint = kept.endpoint if kept else fresh
+            if endpoint.tenant != tenant:
+                raise Conflict(f'the endpoint name "{name}" is taken by another tenant; choose another name')
+            coming = _coming_up(endpoint, version, switch=switch)
+            if coming == endpoint:
+                return
+            if self._store.save(coming, kept.revision) if kept else self._store.add(coming):
+                self._refresh_routes()
+                self._changes.bump()
+                return
 
     def standing(self, name: str, version: int) -> tuple[Replica | None, str]:
         """A ready replica of `version`, and why there will be none (empty while it may still come)."""
@@ -161,22 +167,51 @@ class EndpointDesk:
 
     def reconcile(self) -> float:
         """Bring every endpoint one step nearer to what it should be; seconds until it wants to be asked again."""
-        waits = [self._reconcile(kept) for kept in self._store.all()]
+        waits = [self._carefully(kept) for kept in self._store.all()]
         return min(waits, default=60.0)
 
+    def _carefully(self, kept: KeptEndpoint) -> float:
+        try:
+            return self._reconcile(kept)
+        except Exception:
+            # As in the carrier: one bad endpoint must not stop the others.
+            log.exception("endpoint %s could not be carried on", kept.endpoint.name)
+            return _AFTER_TROUBLE_S
+
     def _reconcile(self, kept: KeptEndpoint) -> float:
-        endpoint = kept.endpoint
-        for action in decide(self._look(endpoint)):
-            endpoint = self._apply(endpoint, action, kept.revision)
+        endpoint, trouble = kept.endpoint, ""
+        try:
+            for action in decide(self._look(endpoint)):
+                endpoint = self._apply(endpoint, action, kept.revision)
+        except (StokerError, OSError) as error:  # what was done before it is kept
+            trouble = (error.strerror or "") if isinstance(error, OSError) else str(error)
+            log.warning("endpoint %s: %s", endpoint.name, trouble)
+            endpoint = replace(endpoint, message=trouble)
         if endpoint != kept.endpoint:
             if not self._store.save(endpoint, kept.revision):
+                self._undo(kept.endpoint, endpoint)
                 return 0.0  # somebody changed it meanwhile: look again
+            kept = KeptEndpoint(endpoint, kept.revision + 1)
             self._refresh_routes()
             self._changes.bump()
-        if not endpoint.replicas and endpoint.version is None and endpoint.candidate is None:
-            self._store.remove(endpoint.name)
+        self._remove_if_done(kept)
+        return _AFTER_TROUBLE_S if trouble else _patience(endpoint)
+
+    def _undo(self, before: Endpoint, after: Endpoint) -> None:
+        """End what was started for an endpoint that somebody else has changed: nobody would know of it."""
+        kept = self._store.maybe(before.name)
+        known = {one.job for one in (*before.replicas, *(kept.endpoint.replicas if kept else ()))}
+        lost = [one for one in after.replicas if one.job not in known]
+        self._jobs.cancel([one.job for one in lost], PLATFORM)
+        for one in lost:
+            Path(one.key_file).unlink(missing_ok=True)
+
+    def _remove_if_done(self, kept: KeptEndpoint) -> None:
+        endpoint = kept.endpoint
+        done = not endpoint.replicas and endpoint.version is None and endpoint.candidate is None
+        if done and self._store.remove(endpoint.name, kept.revision):
             self._refresh_routes()
-        return _patience(endpoint)
+            self._changes.bump()
 
     def _look(self, endpoint: Endpoint) -> Snapshot:
         jobs = {replica.job: self._jobs.get(replica.job, PLATFORM) for replica in endpoint.replicas}
@@ -218,21 +253,24 @@ class EndpointDesk:
     def _start(self, endpoint: Endpoint, version: int, revision: int) -> Endpoint:
         # The same decision on the same revision has the same name: killed between the submission and the
         # save, the platform finds the job it had submitted instead of submitting another.
-        occasion = f"endpoint/{endpoint.name}/{endpoint.created_at}/{revision}/{len(endpoint.replicas)}"
+        number = sum(one.version == version for one in endpoint.replicas)
+        occasion = f"endpoint/{endpoint.name}/{endpoint.created_at}/{revision}/{version}/{number}"
         key_file = self._key_file(occasion)
         registered = self._registry.version(endpoint.name, version)
         spec = replica_spec(endpoint, registered, self._home, key_file, self._largest_node())
         who = platform(endpoint.tenant, endpoint.owner)
-        (job,) = self._jobs.submit([spec], who, idempotency=occasion)
+        (job,) = self._jobs.submit([spec], who, occasion=occasion)
         replica = Replica(job.id, version, since=self._clock.now(), key_file=str(key_file))
         return replace(endpoint, replicas=(*endpoint.replicas, replica))
 
     def _key_file(self, occasion: str) -> Path:
         self._home.secrets.mkdir(mode=0o700, exist_ok=True)
         file = self._home.secrets / hashlib.sha256(occasion.encode()).hexdigest()[:16]
-        if not file.exists():
-            file.touch(mode=0o600)
-            file.write_text(secrets.token_urlsafe(32))
+        if not file.exists():  # whole or not at all: a replica with an empty key would serve everybody
+            partial = file.with_suffix(".new")
+            partial.touch(mode=0o600)
+            partial.write_text(secrets.token_urlsafe(32))
+            partial.replace(file)
         return file
 
     def _forget(self, endpoint: Endpoint, job: int) -> Endpoint:
@@ -259,6 +297,14 @@ class EndpointDesk:
 def _with(endpoint: Endpoint, job: int, **changes: object) -> Endpoint:
     replicas = tuple(replace(one, **changes) if one.job == job else one for one in endpoint.replicas)  # type: ignore[arg-type]
     return replace(endpoint, replicas=replicas)
+
+
+def _coming_up(endpoint: Endpoint, version: int, *, switch: bool) -> Endpoint:
+    if endpoint.version == version and endpoint.wanted > 0:
+        # It answers already. Whoever asks for it takes back what was to take over, but not what is being verified.
+        return replace(endpoint, candidate=None, switch=False) if switch and endpoint.switch else endpoint
+    switch = switch or (endpoint.candidate == version and endpoint.switch)
+    return replace(endpoint, candidate=version, switch=switch, wanted=max(1, endpoint.wanted), message="")
 
 
 def _switched(endpoint: Endpoint, version: int) -> Endpoint:

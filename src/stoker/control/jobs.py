@@ -45,11 +45,20 @@ class JobDesk:
         self._changes = changes
         self._clock = clock
 
-    def submit(self, specs: Sequence[JobSpec], who: Account, *, idempotency: str = "", ship: str = "") -> list[Job]:
+    def submit(
+        self,
+        specs: Sequence[JobSpec],
+        who: Account,
+        *,
+        idempotency: str = "",
+        occasion: str = "",
+        ship: str = "",
+    ) -> list[Job]:
         """Store the jobs, all or none; arrays become one job per index.
 
         In one submission a dependency on job -n means its n-th spec, counted from 1. With an `idempotency` key
-        that was used before, the jobs of that time are returned and nothing is stored.
+        that was used before, the jobs of that time are returned and nothing is stored. `occasion` is the same for
+        the platform itself, whose second spec may differ from the first, as nodes and settings change in between.
         Raises Unfit for what can never run here, BadInput for unknown or circular dependencies, Conflict, NoSpace.
         """
         require(who, Role.USER, "submit jobs")
@@ -62,7 +71,7 @@ class JobDesk:
             owner=who.name,
             ship=ship,
             at=self._clock.now(),
-            key=idempotency,
+            key=idempotency or occasion,
             digest=_digest(specs) if idempotency else "",
         )
         self._moved()
@@ -119,9 +128,9 @@ class JobDesk:
         require(who, Role.USER, "cancel jobs")
         jobs = {job.id: job for job_id in job_ids for job in self._array_or_one(job_id, who)}
         while moves := [_cancelling(job, who.name, self._clock.now()) for job in jobs.values() if _can_cancel(job)]:
-            self._store.move(moves, at=self._clock.now(), durable=True)
+            if self._store.move(moves, at=self._clock.now(), durable=True):
+                self._moved()
             jobs = {job.id: job for job in self._store.by_ids(list(jobs))}  # a lost race is tried again
-        self._moved()
         return list(jobs.values())
 
     def events(self, job_id: int, who: Account) -> list[JobEvent]:

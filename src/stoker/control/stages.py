@@ -71,7 +71,7 @@ class StageJobs:
         )
         occasion = f"ship/{shipment.id}/{action.stage}/{attempt}"
         who = platform(shipment.tenant, shipment.owner)
-        (job,) = self._jobs.submit([spec], who, idempotency=occasion, ship=shipment.id)
+        (job,) = self._jobs.submit([spec], who, occasion=occasion, ship=shipment.id)
         return job.id
 
     def _write_spec(self, shipment: Shipment, action: RunJob, config: Mapping[str, Any]) -> Path:

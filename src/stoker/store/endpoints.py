@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Row, select
+from sqlalchemy.exc import IntegrityError
 
 from stoker.endpoint import Endpoint
 from stoker.errors import NotFound
@@ -26,10 +27,15 @@ class EndpointStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, endpoint: Endpoint) -> None:
+    def add(self, endpoint: Endpoint) -> bool:
+        """False when there is one of that name already."""
         row = {"name": endpoint.name, "tenant": endpoint.tenant, "revision": 1, "document": _document(endpoint)}
-        with self._database.write() as connection:
-            connection.execute(endpoints.insert().values(row))
+        try:
+            with self._database.write() as connection:
+                connection.execute(endpoints.insert().values(row))
+        except IntegrityError:
+            return False
+        return True
 
     def save(self, endpoint: Endpoint, revision: int) -> bool:
         """Replace the endpoint if nobody has since `revision`; False when somebody has."""
@@ -38,14 +44,16 @@ class EndpointStore:
         with self._database.write() as connection:
             return connection.execute(endpoints.update().where(mine).values(change)).rowcount == 1
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, revision: int) -> bool:
+        """Remove it if nobody has changed it since `revision`; False when somebody has."""
+        mine = (endpoints.c.name == name) & (endpoints.c.revision == revision)
         with self._database.write() as connection:
-            connection.execute(endpoints.delete().where(endpoints.c.name == name))
+            return connection.execute(endpoints.delete().where(mine)).rowcount == 1
 
     def get(self, name: str) -> KeptEndpoint:
         found = self.maybe(name)
         if found is None:
-            raise NotFound(f'no endpoint "{name}"; see: stoker endpoints list')
+            raise missing(name)
         return found
 
     def maybe(self, name: str) -> KeptEndpoint | None:
@@ -56,6 +64,11 @@ class EndpointStore:
     def all(self) -> list[KeptEndpoint]:
         with self._database.read() as connection:
             return [_kept(row) for row in connection.execute(select(endpoints).order_by(endpoints.c.name))]
+
+
+def missing(name: str) -> NotFound:
+    """The same words whether there is none or it is another tenant's."""
+    return NotFound(f'no endpoint "{name}"; see: stoker endpoints list')
 
 
 def _document(endpoint: Endpoint) -> str:

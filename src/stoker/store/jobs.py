@@ -72,7 +72,7 @@ class JobStore:
     ) -> list[Job]:
         """Store all of `drafts` or none. With a `key` that was used before, the jobs of that time.
 
-        Raises Conflict when the key was used for something else (another `digest`).
+        Raises Conflict when the key was used for something else (another `digest`; an empty one is not compared).
         """
         with self._database.write() as connection:
             earlier = _earlier(connection, tenant, key, digest) if key else None
@@ -209,7 +209,7 @@ def _earlier(connection: Connection, tenant: str, key: str, digest: str) -> list
     row = connection.execute(statement).first()
     if row is None:
         return None
-    if row.digest != digest:
+    if digest and row.digest != digest:
         raise Conflict(f'the idempotency key "{key}" was used for another submission; give a fresh one')
     return [int(job_id) for job_id in json.loads(row.jobs)]
 

@@ -1,0 +1,160 @@
+"""Endpoints when people, the loop and crashes meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stoker.account import Account, Role
+from stoker.app import App
+from stoker.control.rights import platform
+from stoker.endpoint import Endpoint, Replica, ReplicaState
+from stoker.errors import Conflict, NotFound
+from stoker.job import Job, JobKind
+from stoker.model import ModelVersion
+
+ANN = Account("ak-ann", "ann", Role.USER, "speech", 0.0)
+BOB = Account("ak-bob", "bob", Role.USER, "vision", 0.0)
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """Its loops are not started: the tests take the steps one by one, and jobs stay in the queue."""
+    app = App.open(tmp_path_factory.mktemp("platform") / "home", cpus=4)
+    for number in (1, 2):
+        draft = ModelVersion("bot", 0, 0.0, artifact="none", engine="llama.cpp", base="base")
+        app.endpoints._registry.register(draft, key=str(number), tenant="speech")
+    yield app
+    app.stop()
+
+
+@pytest.fixture(autouse=True)
+def clean(app: App) -> Iterator[None]:
+    yield
+    for kept in app.endpoints._store.all():
+        app.endpoints._store.remove(kept.endpoint.name, kept.revision)
+    app.jobs.cancel([job.id for job in services(app)], platform())
+
+
+def services(app: App) -> list[Job]:
+    """The replicas' jobs that have not ended."""
+    return [job for job in app.jobs.find(platform(), kind=JobKind.SERVICE, limit=1000) if not job.state.final]
+
+
+def answering(app: App, version: int, **changes: object) -> Endpoint:
+    """An endpoint whose replica of `version` is ready."""
+    app.endpoints.deploy("bot", version, ANN)
+    app.endpoints.reconcile()
+    (job,) = services(app)
+    ready = Replica(job.id, version, ReplicaState.READY, url="http://127.0.0.1:9")
+    made = replace(app.endpoints.get("bot", ANN), version=version, candidate=None, switch=False, replicas=(ready,))
+    return app.endpoints._change("bot", lambda _: replace(made, **changes))  # type: ignore[arg-type]
+
+
+def test_a_replica_started_for_an_endpoint_that_was_changed_meanwhile_is_ended(app: App) -> None:
+    app.endpoints.deploy("bot", 1, ANN)
+    (kept,) = app.endpoints._store.all()
+    app.endpoints.deploy("bot", 1, ANN, replicas=2)  # somebody is faster than the pass that goes on now
+    assert app.endpoints._reconcile(kept) == 0.0
+    assert services(app) == []
+    app.endpoints.reconcile()
+    assert sorted(job.id for job in services(app)) == sorted(
+        one.job for one in app.endpoints.get("bot", ANN).replicas
+    )
+    assert len(list(app.home.secrets.iterdir())) >= 2
+
+
+def test_a_pass_that_was_killed_before_it_was_noted_starts_nothing_twice(app: App) -> None:
+    app.endpoints.deploy("bot", 1, ANN)
+    (kept,) = app.endpoints._store.all()
+    registered = app.endpoints._registry.version("bot", 1)
+    first = app.endpoints._start(kept.endpoint, 1, kept.revision)
+    app.endpoints._largest_node = lambda: None  # after the restart the node has not told of itself yet
+    try:
+        assert registered.version == 1
+        assert app.endpoints._start(kept.endpoint, 1, kept.revision).replicas[0].job == first.replicas[0].job
+    finally:
+        app.endpoints._largest_node = app.largest_node
+
+
+def test_two_versions_started_in_one_pass_are_two_jobs(app: App) -> None:
+    failed = Replica(1, 1, ReplicaState.FAILED)
+    endpoint = Endpoint(
+        "bot", "speech", "ann", version=1, wanted=1, created_at=5.0, replicas=(failed,), candidate=2
+    )
+    both = app.endpoints._start(endpoint, 2, 7)
+    both = app.endpoints._start(app.endpoints._forget(both, 1), 1, 7)
+    assert len({one.job for one in both.replicas}) == 2
+
+
+def test_an_endpoint_that_was_asked_for_meanwhile_is_not_removed(app: App) -> None:
+    app.endpoints.deploy("bot", 1, ANN)
+    app.endpoints._change("bot", lambda one: replace(one, candidate=None))
+    (kept,) = app.endpoints._store.all()
+    app.endpoints.deploy("bot", 2, ANN)
+    app.endpoints._remove_if_done(kept)
+    assert app.endpoints.get("bot", ANN).candidate == 2
+
+
+def test_one_endpoint_in_trouble_does_not_stop_the_others(app: App) -> None:
+    lost = Endpoint("aaa", "speech", "ann", version=1, wanted=1, created_at=0.0)  # its model is not registered
+    assert app.endpoints._store.add(lost)
+    assert not app.endpoints._store.add(lost)
+    app.endpoints.deploy("bot", 1, ANN)
+    assert app.endpoints.reconcile() > 0.0
+    assert app.endpoints.get("bot", ANN).replicas
+    assert "no version 1" in app.endpoints.get("aaa", ANN).message
+
+
+def test_asking_for_the_version_that_answers_takes_back_what_was_to_follow(app: App) -> None:
+    answering(app, 1)
+    app.endpoints.deploy("bot", 2, ANN)
+    assert app.endpoints.get("bot", ANN).candidate == 2
+    app.endpoints.deploy("bot", 1, ANN)
+    assert app.endpoints.get("bot", ANN).candidate is None
+
+
+def test_what_is_being_verified_stays_when_the_old_version_is_asked_for(app: App) -> None:
+    answering(app, 1)
+    app.endpoints.bring_up("bot", 2, tenant="speech", owner="ann", switch=False)
+    app.endpoints.deploy("bot", 1, ANN)
+    assert app.endpoints.get("bot", ANN).candidate == 2
+
+
+def test_a_version_that_is_not_there_is_unknown_and_one_that_comes_is_not(app: App) -> None:
+    answering(app, 1)
+    assert [one.version for one in app.endpoints.route("bot@1", "speech")] == [1]
+    for name in ("bot@2", "bot@None", "bot@x"):
+        with pytest.raises(NotFound):
+            app.endpoints.route(name, "speech")
+    app.endpoints.deploy("bot", 2, ANN)
+    assert app.endpoints.route("bot@2", "speech") == []
+
+
+def test_another_tenants_endpoint_and_model_look_as_if_there_were_none(app: App) -> None:
+    app.endpoints.deploy("bot", 1, ANN)
+    for ask in (app.endpoints.get, app.endpoints.stop, lambda name, who: app.endpoints.deploy(name, 1, who)):
+        told = []
+        for name in ("bot", "not"):
+            with pytest.raises(NotFound) as error:
+                ask(name, BOB)
+            told.append(str(error.value).replace(name, "*"))
+        assert told[0] == told[1]
+    with pytest.raises(Conflict):
+        app.endpoints.bring_up("bot", 1, tenant="vision", owner="bob", switch=False)
+
+
+def test_a_key_is_written_whole(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_file: Path, _text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space"):
+            app.endpoints._key_file("occasion")
+    key = app.endpoints._key_file("occasion")
+    assert len(key.read_text()) > 30
+    assert key.stat().st_mode & 0o777 == 0o600
