@@ -64,7 +64,7 @@ class JobDesk:
         require(who, Role.USER, "submit jobs")
         self._check_dependencies(specs, who)
         drafts = drafts_of(specs)
-        self._check_fit(specs)
+        self.check_fit(specs)
         jobs = self._store.add(
             drafts,
             tenant=who.tenant,
@@ -229,7 +229,8 @@ class JobDesk:
         if missing:
             raise BadInput(f"depends on job {', '.join(missing)}, which does not exist", param="depends")
 
-    def _check_fit(self, specs: Sequence[JobSpec]) -> None:
+    def check_fit(self, specs: Sequence[JobSpec]) -> None:
+        """Raises Unfit for what can never run on what there is."""
         if not self._dispatcher.knows_all_nodes:
             return
         nodes = self._dispatcher.nodes()

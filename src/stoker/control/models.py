@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 
 from stoker.account import Account, Role
 from stoker.clock import Clock
@@ -24,6 +25,7 @@ class ModelDesk:
         self._journal = journal
         self._endpoints = endpoints
         self._clock = clock
+        self._recording = Lock()
 
     def models(self, who: Account) -> list[ModelSummary]:
         found = []
@@ -88,13 +90,14 @@ class ModelDesk:
 
     def record(self, name: str, number: int, who: str, alias: str, action: str) -> Promotion:
         """Move the alias and write it down; nothing is written when it is there already."""
-        previous = self._registry.alias(name, alias)
-        promotion = Promotion(self._clock.now(), who, name, alias, number, previous, action)
-        if previous != number:
-            # The journal first: a line about a move that a crash prevented is mended by the next
-            # promotion, a move without a line never is.
-            self._journal.append(promotion)
-            self._registry.set_alias(name, alias, number)
+        with self._recording:  # of two at once the second follows on the first, as the journal must say
+            previous = self._registry.alias(name, alias)
+            promotion = Promotion(self._clock.now(), who, name, alias, number, previous, action)
+            if previous != number:
+                # The journal first: a line about a move that a crash prevented is mended by the next
+                # promotion, a move without a line never is.
+                self._journal.append(promotion)
+                self._registry.set_alias(name, alias, number)
         return promotion
 
     def _tenant(self, name: str, who: Account) -> str:

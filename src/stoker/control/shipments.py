@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from stoker.account import Account, Role
@@ -19,9 +20,9 @@ from stoker.control.models import CHAMPION, ModelDesk
 from stoker.control.request import RequestReader
 from stoker.control.rights import platform, require, require_sight
 from stoker.control.stages import StageJobs
-from stoker.errors import Conflict, StokerError
+from stoker.errors import Away, Conflict, StokerError
 from stoker.home import Home
-from stoker.job import Job, JobState
+from stoker.job import Job, JobSpec, JobState, Resources
 from stoker.model import ModelVersion
 from stoker.ship.chain import CHAIN, config_of, key_of, steps_of
 from stoker.ship.decide import Act, Action, Done, Fail, Reuse, RunJob, Snapshot, Succeed, decide
@@ -34,6 +35,7 @@ from stoker.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 PLATFORM = platform()
+_LIVE = tuple(state for state in JobState if not state.final)
 
 
 class ShipmentDesk:
@@ -64,6 +66,7 @@ class ShipmentDesk:
         self._changes = changes
         self._reader = RequestReader(registry, artifacts, home, largest_node, file_path)
         self._stage_jobs = StageJobs(jobs, artifacts, largest_node)
+        self._creating = Lock()
         self._under_way: dict[str, int] = {}  # content address -> the job that is making it
 
     # for people
@@ -75,9 +78,7 @@ class ShipmentDesk:
         """
         require(who, Role.USER, "ship a model")
         request, sources, digest = self._reader.read(request, who)
-        running = self._store.same_request(digest, who.tenant)
-        if running is not None:
-            return running
+        self._jobs.check_fit(_wishes(request))
         shipment = Shipment(
             id=f"ship-{secrets.token_hex(5)}",
             request=request,
@@ -88,7 +89,11 @@ class ShipmentDesk:
             sources=sources,
             stages=tuple(StageRun(step.stage) for step in steps_of(request)),
         )
-        self._store.add(shipment, digest)
+        with self._creating:
+            running = self._store.same_request(digest, who.tenant)
+            if running is not None:
+                return running
+            self._store.add(shipment, digest)
         self._changes.bump()
         return shipment
 
@@ -115,20 +120,26 @@ class ShipmentDesk:
                 return stopped
 
     def resume(self, shipment_id: str, who: Account) -> Shipment:
-        """Go on where it stopped; raises Conflict while it runs or when it has succeeded."""
+        """Go on where it stopped; raises Conflict while it runs or when it has succeeded.
+
+        When what it reads is another by now, every stage is looked at again: those it does not touch are reused.
+        """
         require(who, Role.USER, "resume a shipment")
         self.get(shipment_id, who)
         while True:
             kept = self._store.get(shipment_id)
             if kept.shipment.state in (ShipmentState.RUNNING, ShipmentState.SUCCEEDED):
                 raise Conflict(f"shipment {shipment_id} is {kept.shipment.state}; there is nothing to resume")
+            sources = self._reader.sources(kept.shipment.request, who)
+            same = sources == kept.shipment.sources
             again = replace(
                 kept.shipment,
                 state=ShipmentState.RUNNING,
                 ended_at=None,
                 message="",
-                sources=self._reader.sources(kept.shipment.request, who),
-                stages=tuple(_reset(run) for run in kept.shipment.stages),
+                sources=sources,
+                stages=tuple(_reset(run, keep=same) for run in kept.shipment.stages),
+                version=kept.shipment.version if same else None,
             )
             if self._store.save(again, kept.revision):
                 self._changes.bump()
@@ -154,20 +165,48 @@ class ShipmentDesk:
         running = self._store.running()
         self._under_way = _jobs_by_key(kept.shipment for kept in running)
         for kept in running:
-            self._advance(kept)
+            self._carefully(kept)
         return 1.0 if running else 60.0
 
+    def _carefully(self, kept: KeptShipment) -> None:
+        try:
+            self._advance(kept)
+        except Exception:
+            # As in the carrier: one bad shipment must not stop the others.
+            log.exception("shipment %s could not be carried on", kept.shipment.id)
+            told = replace(kept.shipment, message="the platform failed on it, its log says why; it is tried again")
+            if told != kept.shipment:
+                self._store.save(told, kept.revision)
+
     def _advance(self, kept: KeptShipment) -> None:
-        shipment = kept.shipment
+        shipment = replace(kept.shipment, message="")  # told of a trouble that is over, or is told again
         try:
             for action in decide(self._look(shipment)):
-                shipment = self._apply(shipment, action)
+                shipment = self._attempt(shipment, action)
+                if shipment.state is not ShipmentState.RUNNING:
+                    break
+        except (Away, OSError) as error:  # it passes; what was done before it is kept
+            trouble = (error.strerror or "") if isinstance(error, OSError) else str(error)
+            shipment = replace(shipment, message=trouble)
+        if shipment == kept.shipment:
+            return
+        if shipment.message and shipment.message != kept.shipment.message:
+            log.warning("shipment %s: %s", shipment.id, shipment.message)
+        saved = self._store.save(shipment, kept.revision)  # if somebody was faster, the next look sees it
+        if not saved and self._store.get(shipment.id).shipment.state is not ShipmentState.RUNNING:
+            self._end_work(shipment)  # cancelled meanwhile: what was begun in this pass would go on unseen
+        self._changes.bump()
+
+    def _attempt(self, shipment: Shipment, action: Action) -> Shipment:
+        """`action` done. What can never be done fails its stage; what only is away now is raised."""
+        try:
+            return self._apply(shipment, action)
+        except Away:
+            raise
         except StokerError as error:
-            log.warning("shipment %s: %s", shipment.id, error)
-            shipment = replace(shipment, message=str(error))
-        if shipment != kept.shipment:
-            self._store.save(shipment, kept.revision)  # if somebody was faster, the next look sees it
-            self._changes.bump()
+            if isinstance(action, Succeed):
+                raise
+            return self._fail(shipment, action.stage, str(error), error.exit_code)
 
     def _look(self, shipment: Shipment) -> Snapshot:
         """Everything the decision needs, loaded at once."""
@@ -296,14 +335,18 @@ class ShipmentDesk:
         return replace(shipment, state=state, ended_at=now, message=message, stages=stages)
 
     def _end_work(self, shipment: Shipment) -> None:
-        """End the jobs of its running stages that nobody else waits for, and an unverified replica."""
-        others = (kept.shipment for kept in self._store.running() if kept.shipment.id != shipment.id)
-        shared = set(_jobs_by_key(others).values())
-        for run in shipment.stages:
-            if run.state is StageState.RUNNING and run.job is not None and run.job not in shared:
-                self._jobs.cancel([run.job], PLATFORM)
-        if shipment.version is not None:
-            self._endpoints.drop_candidate(shipment.request.name, shipment.version, "it was not verified")
+        """End its jobs that nobody else waits for, and an unverified replica.
+
+        Its jobs are those of its running stages, and one that was submitted but not yet noted there.
+        """
+        others = [kept.shipment for kept in self._store.running() if kept.shipment.id != shipment.id]
+        submitted = self._jobs.find(PLATFORM, ship=shipment.id, states=_LIVE)
+        mine = {run.job for run in shipment.stages if run.state is StageState.RUNNING and run.job is not None}
+        mine |= {job.id for job in submitted}
+        self._jobs.cancel(sorted(mine.difference(_jobs_by_key(others).values())), PLATFORM)
+        name, version = shipment.request.name, shipment.version
+        if version is not None and (name, version) not in {(one.request.name, one.version) for one in others}:
+            self._endpoints.drop_candidate(name, version, "it was not verified")
 
     def _stage(self, shipment: Shipment, stage: Stage, **changes: object) -> Shipment:
         stages = tuple(
@@ -328,8 +371,17 @@ def _keys(shipment: Shipment) -> set[str]:
     return {key for key in keys if key}
 
 
-def _reset(run: StageRun) -> StageRun:
-    if run.state.ended_well:
+def _wishes(request: ShipmentRequest) -> list[JobSpec]:
+    """What its stages will ask for as far as the request says so: refused now rather than hours later."""
+    needs = dict(request.resources) or {"stages": Resources()}
+    return [
+        JobSpec(f"{request.name}.{stage}", ("true",), resources=need, engine=request.engine)
+        for stage, need in needs.items()
+    ]
+
+
+def _reset(run: StageRun, *, keep: bool) -> StageRun:
+    if keep and run.state.ended_well:
         return run
     return StageRun(run.stage, attempt=run.attempt + 1)
 

@@ -12,7 +12,7 @@ from typing import Any
 from stoker.cluster import Node
 from stoker.control.jobs import JobDesk
 from stoker.control.rights import platform
-from stoker.errors import BadInput
+from stoker.errors import Away
 from stoker.job import JobSpec, Resources
 from stoker.ship.decide import RunJob
 from stoker.shipment import Shipment, Stage
@@ -96,7 +96,7 @@ class StageJobs:
             return shipment.request.resources[stage]
         node = self._largest_node()
         if node is None:
-            raise BadInput("no engine has told of any node yet; see: stoker nodes")
+            raise Away("no engine has told of any node yet; see: stoker nodes")
         return _default_resources(stage, node)
 
 

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from stoker.errors import NotFound
+from stoker.errors import Away, Broken, NoSpace, NotFound, StokerError
 from stoker.model import ModelVersion
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# MLflow logs its migrations and phones home unless told before its import; a closed network wants neither.
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
+_PASSING = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR")  # MLflow's codes for what may work a moment later
+_LONGEST = 300  # characters of what MLflow says; it adds whole SQL statements
 _EXPERIMENT = "stoker"
 _TAG = "stoker.version"  # our ModelVersion as JSON, on MLflow's version
 _KEY = "stoker.key"  # what the version was made from: registering it again finds it
@@ -37,7 +42,7 @@ class Registry:
 
     def register(self, draft: ModelVersion, *, key: str, tenant: str) -> ModelVersion:
         """Register `draft` (its version number is ignored) or find the version made from the same `key`."""
-        with self._lock:
+        with self._turn():
             client = self._client()
             found = self._find(draft.model, key)
             if found is not None:
@@ -56,7 +61,7 @@ class Registry:
         """Every registered model's name -> the tenant it belongs to."""
         if self._untouched():
             return {}
-        with self._lock:
+        with self._turn():
             return {model.name: model.tags.get(_TENANT, "") for model in self._models()}
 
     def owner(self, model: str) -> str | None:
@@ -65,7 +70,7 @@ class Registry:
 
     def versions(self, model: str) -> tuple[ModelVersion, ...]:
         """Newest first; empty when there is no such model."""
-        with self._lock:
+        with self._turn():
             aliases = self._aliases(model)
             found = self._search(f"name = '{_quoted(model)}'")
             versions = [_version(item, aliases.get(int(item.version), ())) for item in found]
@@ -78,13 +83,26 @@ class Registry:
         raise NotFound(f'model "{model}" has no version {number}; see: stoker models show {model}')
 
     def set_alias(self, model: str, alias: str, number: int) -> None:
-        with self._lock:
+        with self._turn():
             self._client().set_registered_model_alias(model, alias, str(number))
 
     def alias(self, model: str, alias: str) -> int | None:
         """The version `alias` points to."""
-        with self._lock:
+        with self._turn():
             return next((number for number, names in self._aliases(model).items() if alias in names), None)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One caller at a time; MLflow's own troubles in one line. Raises NoSpace, Away, Broken."""
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        from mlflow.exceptions import MlflowException
+
+        with self._lock:
+            try:
+                yield
+            except MlflowException as error:
+                raise _plainly(error.error_code, str(error)) from error
 
     def _untouched(self) -> bool:
         """Whether nothing was ever registered: then looking should not cost MLflow's import and migrations."""
@@ -93,10 +111,6 @@ class Registry:
 
     def _client(self) -> MlflowClient:
         if self._made is None:
-            # MLflow logs its migrations and phones home unless told; a closed network wants neither.
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            os.environ.setdefault("DO_NOT_TRACK", "true")
-            os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
             from mlflow import MlflowClient
 
             self._made = MlflowClient(tracking_uri=self._url, registry_uri=self._url)
@@ -137,6 +151,13 @@ class Registry:
 
     def _search(self, where: str) -> list[Any]:
         return _all_pages(self._client().search_model_versions, where)
+
+
+def _plainly(code: str, told: str) -> StokerError:
+    if any(sign in told.lower() for sign in ("disk is full", "no space left", "disk i/o error")):
+        return NoSpace("no space left for the model registry; free some and try again")
+    kind = Away if code in _PASSING else Broken
+    return kind(f"the model registry says: {told[:_LONGEST]}")
 
 
 def _all_pages(search: Any, where: str | None) -> list[Any]:
