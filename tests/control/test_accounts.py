@@ -130,3 +130,21 @@ def test_sessions_last_a_week_and_can_be_closed(desk: AccountDesk, admin: Accoun
     desk.close_session(other)
     assert desk.session(other) is None
     assert desk.session("") is None
+
+
+def test_a_key_revoked_while_it_is_looked_up_is_not_remembered(
+    desk: AccountDesk, admin: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, secret = desk.create("ann", Role.USER, "speech", admin)
+    look = desk._store.by_hash
+
+    def look_slowly(hash_: str) -> Account | None:
+        found = look(hash_)
+        desk.revoke(account.id, admin)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk._store, "by_hash", look_slowly)
+        desk.authenticate(secret)  # it was good when it was looked up
+    with pytest.raises(Denied):
+        desk.authenticate(secret)

@@ -299,3 +299,15 @@ def test_the_start_is_quick_and_an_idle_platform_sleeps(app: App, who: Account) 
     ended(app, submit(app, who, "true"), who)
     time.sleep(0.1)
     assert app.dispatcher.tick() is None
+
+
+def test_why_names_nothing_of_another_tenant_and_nobody_who_is_not_in_line(app: App, who: Account) -> None:
+    ann = app.accounts.create("ann", Role.USER, "speech", who)[0]
+    whole = Resources(cpus=4)
+    (secret,) = app.jobs.submit([JobSpec(name="secret", command=("sleep", "60"), resources=whole)], who)
+    runs(app, secret, who)
+    app.jobs.submit([JobSpec(name="later", command=("true",), depends=(Dependency(secret.id),))], who)
+    (mine,) = app.jobs.submit([JobSpec(name="mine", command=("true",), resources=whole)], ann)
+    until(app, mine, who, lambda now: now.reason == "Resources")
+    assert app.jobs.why(mine.id, ann).evidence == ("running now: 1 of other tenants",)
+    assert app.jobs.why(mine.id, who).evidence == (f'running now: {secret.id} "secret"',)

@@ -161,6 +161,20 @@ def test_a_running_job_that_its_engine_lost_is_a_node_failure(bench: Bench, engi
     assert bench.job(again).failures == 0  # a requeue is not a failure
 
 
+def test_what_is_taken_away_again_and_again_is_begun_with_longer_and_longer_pauses(
+    bench: Bench, engine: ScriptedEngine
+) -> None:
+    job = bench.add(requeue=True)
+    bench.tick()
+    for attempt in (1, 2, 3):
+        engine.say(job, JobState.NODE_FAIL, attempt)
+        bench.tick()
+        assert len(engine.handed) == attempt + (attempt == 1)  # the first time at once
+        bench.clock.advance(float(attempt))
+        bench.tick()
+        assert engine.handed[-1] == Key(job, attempt + 1)
+
+
 def test_an_engine_that_is_away_keeps_nobody_from_the_others(tmp_path: Path) -> None:
     gone, here = ScriptedEngine("gone"), ScriptedEngine("here")
     bench = Bench(tmp_path, gone, here)

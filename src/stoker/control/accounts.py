@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from threading import Lock
 
 from stoker.account import Account, Role
 from stoker.clock import Clock
@@ -25,6 +26,8 @@ class AccountDesk:
         self._store = store
         self._clock = clock
         self._known: dict[str, Account] = {}  # hash -> account
+        self._revocations = 0
+        self._revoking = Lock()
 
     def bootstrap(self) -> str | None:
         """The secret of the first admin key, made when there is no account yet; None ever after."""
@@ -42,13 +45,20 @@ class AccountDesk:
         hash_ = _hash(secret)
         account = self._known.get(hash_)
         if account is None:
+            seen = self._revocations
             account = self._store.by_hash(hash_)
             if account is None or account.revoked:
                 raise Denied("this API key is unknown or revoked; ask an admin for a new one", known=False)
+            self._remember(hash_, account, seen)
+        return account
+
+    def _remember(self, hash_: str, account: Account, seen: int) -> None:
+        with self._revoking:
+            if seen != self._revocations:
+                return  # it may have been revoked since it was read, and would be let in for ever
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[hash_] = account
-        return account
 
     def create(self, name: str, role: Role, tenant: str, who: Account) -> tuple[Account, str]:
         """The account and its secret, which is not kept and cannot be shown again."""
@@ -68,6 +78,10 @@ class AccountDesk:
     def revoke(self, account_id: str, who: Account) -> Account:
         """Takes effect at once. Raises Conflict for the last admin key: nobody could get in any more."""
         require(who, Role.ADMIN, "manage keys")
+        with self._revoking:  # of the last two admins not both at once
+            return self._revoke(account_id)
+
+    def _revoke(self, account_id: str) -> Account:
         accounts = self._store.all()
         account = next((each for each in accounts if each.id == account_id), None)
         if account is None:
@@ -76,6 +90,7 @@ class AccountDesk:
         if admins == [account]:
             raise Conflict(f"{account_id} is the last admin key; create another one first")
         self._store.revoke(account_id)
+        self._revocations += 1
         self._known.clear()
         revoked = self._store.get(account_id)
         assert revoked is not None  # noqa: S101  # accounts are never removed

@@ -32,8 +32,10 @@ def after_end(job: Job, seen: Observation, now: float) -> Move:
 
 
 def _again(job: Job, seen: Observation, now: float, *, failures: int) -> Move:
-    """Back to the queue; a failing job waits longer each time."""
-    wait = min(_FIRST_BACKOFF_SECONDS * 2 ** max(0, failures - 1), _LONGEST_BACKOFF_SECONDS) if failures else 0.0
+    """Back to the queue. One that fails waits longer each time; one that was taken away is begun again at once
+    the first time, and from then on too: what ends its own supervisor would otherwise go round without a pause."""
+    pauses = max(failures, job.attempt - 1)
+    wait = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(pauses - 1, 30), _LONGEST_BACKOFF_SECONDS) if pauses else 0.0
     fields: dict[str, Any] = {
         "failures": failures,
         "not_before": now + wait if wait else None,

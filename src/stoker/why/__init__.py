@@ -1,5 +1,5 @@
 """Why things are as they are: findings with evidence and a next step. Pure."""
 
-from stoker.why.jobs import explain
+from stoker.why.jobs import InTheWay, explain
 
-__all__ = ["explain"]
+__all__ = ["InTheWay", "explain"]

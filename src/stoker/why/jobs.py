@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from stoker.finding import Finding, Verdict
 from stoker.job import Job, JobState
@@ -12,9 +13,16 @@ _LINES = 8  # of the log's end, shown as evidence
 _NAMED = 3  # jobs named in a sentence before "and n more"
 
 
-def explain(
-    job: Job, *, ahead: Sequence[Job], holders: Sequence[Job], tail: bytes, error: str, now: float
-) -> Finding:
+@dataclass(frozen=True)
+class InTheWay:
+    """Jobs that keep another one waiting, as far as the asker may know of them."""
+
+    seen: Sequence[Job] = ()  # those that may be named
+    hidden: int = 0  # how many belong to other tenants
+    more: bool = False  # there are further ones, nobody counted how many
+
+
+def explain(job: Job, *, ahead: InTheWay, holders: InTheWay, tail: bytes, error: str, now: float) -> Finding:
     """`ahead`: pending jobs that go first; `holders`: jobs that hold something now; `tail`: the end of the log;
     `error`: what the job itself reported."""
     subject = f"job/{job.label}"
@@ -30,15 +38,12 @@ def explain(
     return _failed(subject, job, tail, error)
 
 
-def _waiting(subject: str, job: Job, ahead: Sequence[Job], holders: Sequence[Job], now: float) -> Finding:
+def _waiting(subject: str, job: Job, ahead: InTheWay, holders: InTheWay, now: float) -> Finding:
     claim = f"waits since {format_duration(max(0.0, now - job.submitted_at))}: {job.reason or 'not looked at yet'}"
     if job.message:
         claim += f" ({job.message})"
-    evidence = []
-    if holders:
-        evidence.append(f"running now: {_named(holders)}")
-    if ahead:
-        evidence.append(f"ahead of it: {_named(ahead)}")
+    told = {"running now": holders, "ahead of it": ahead}
+    evidence = [f"{what}: {_named(jobs)}" for what, jobs in told.items() if jobs.seen or jobs.hidden]
     return Finding(subject, Verdict.UNKNOWN, claim, tuple(evidence), _REMEDIES.get(job.reason, ""))
 
 
@@ -77,7 +82,12 @@ def _lasted(job: Job) -> str:
     return format_duration(max(0.0, job.ended_at - job.started_at))
 
 
-def _named(jobs: Sequence[Job]) -> str:
-    names = [f'{job.label} "{job.spec.name}"' for job in jobs[:_NAMED]]
-    more = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
-    return ", ".join(names) + more
+def _named(jobs: InTheWay) -> str:
+    names = [f'{job.label} "{job.spec.name}"' for job in jobs.seen[:_NAMED]]
+    unnamed = len(jobs.seen) - len(names)
+    least = "at least " if jobs.more else ""
+    if jobs.hidden:
+        of_others = f"{jobs.hidden} of other tenants"
+        names += [f"{unnamed} more", of_others] if unnamed else [of_others]
+        return least + ", ".join(names)
+    return ", ".join(names) + (f" and {least}{unnamed} more" if unnamed else "")
