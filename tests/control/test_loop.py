@@ -167,12 +167,15 @@ def test_what_is_taken_away_again_and_again_is_begun_with_longer_and_longer_paus
     job = bench.add(requeue=True)
     bench.tick()
     for attempt in (1, 2, 3):
-        engine.say(job, JobState.NODE_FAIL, attempt)
+        engine.say(job, JobState.NODE_FAIL, attempt, ended_at=11.0)
         bench.tick()
         assert len(engine.handed) == attempt + (attempt == 1)  # the first time at once
         bench.clock.advance(float(attempt))
         bench.tick()
         assert engine.handed[-1] == Key(job, attempt + 1)
+    engine.say(job, JobState.NODE_FAIL, 4, ended_at=10_000.0)  # the machine was restarted after a long while
+    bench.tick()
+    assert engine.handed[-1] == Key(job, 5)
 
 
 def test_an_engine_that_is_away_keeps_nobody_from_the_others(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from stoker.store.jobs import Move
 
 _FIRST_BACKOFF_SECONDS = 1.0
 _LONGEST_BACKOFF_SECONDS = 300.0
+_SHORT_LIFE_SECONDS = 60.0
 _RETRIED = (JobState.FAILED, JobState.OUT_OF_MEMORY, JobState.NODE_FAIL)
 
 
@@ -32,9 +33,10 @@ def after_end(job: Job, seen: Observation, now: float) -> Move:
 
 
 def _again(job: Job, seen: Observation, now: float, *, failures: int) -> Move:
-    """Back to the queue. One that fails waits longer each time; one that was taken away is begun again at once
-    the first time, and from then on too: what ends its own supervisor would otherwise go round without a pause."""
-    pauses = max(failures, job.attempt - 1)
+    """Back to the queue. One that fails waits longer each time, and so does one that is taken away again and again
+    just after it began: what ends its own supervisor would otherwise go round without a pause."""
+    lived = (seen.ended_at or now) - (seen.started_at or now)
+    pauses = max(failures, job.attempt - 1 if lived < _SHORT_LIFE_SECONDS else 0)
     wait = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(pauses - 1, 30), _LONGEST_BACKOFF_SECONDS) if pauses else 0.0
     fields: dict[str, Any] = {
         "failures": failures,

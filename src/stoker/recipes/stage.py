@@ -11,6 +11,7 @@ output is already there ends at once. `scratch` outlives a killed attempt: check
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -88,8 +89,11 @@ def _run(config_type: type[C], run: Callable[[Stage[C]], Mapping[str, Any]], pat
         return
     partial = final.with_name(f"{final.name}.partial-{os.getpid()}")
     scratch = Path(spec.scratch) if spec.scratch else partial / ".scratch"
+    _sweep(final)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    holding = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
+    fcntl.flock(holding, fcntl.LOCK_SH)
     scratch.mkdir(parents=True, exist_ok=True)
     inputs = {name: Path(value) for name, value in spec.inputs.items()}
     try:
@@ -98,6 +102,31 @@ def _run(config_type: type[C], run: Callable[[Stage[C]], Mapping[str, Any]], pat
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        os.close(holding)
+
+
+def _sweep(final: Path) -> None:
+    """Remove what killed attempts at the same output left half-made; it may be as large as a model."""
+    for partial in final.parent.glob(f"{final.name}.partial-*"):
+        maker = partial.name.rpartition("-")[2]
+        if not Path("/proc", maker).exists() and not _held(partial):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _held(folder: Path) -> bool:
+    """Whether somebody, maybe on another machine, is writing there."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _finish(partial: Path, final: Path, result: Mapping[str, Any]) -> None:
