@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -76,6 +77,20 @@ def test_many_in_one_request_are_accepted_or_refused_together(site: Site) -> Non
         assert bad.status_code == 422
         assert error_of(bad)["code"] == "unfit"
         assert len(http.get("/api/v1/jobs").json()["items"]) == 4
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_following_hears_every_attempt_once(site: Site, tmp_path: Path, named: bool) -> None:
+    log = {"stdout": str(tmp_path / "log")} if named else {}
+    text = 'echo "attempt $STOKER_ATTEMPT"; test "$STOKER_ATTEMPT" = 2'
+    with site.http() as http:
+        body = {"command": ["sh", "-c", text], "retries": 1, **log}
+        job = http.post("/api/v1/jobs", json=body).json()["items"][0]
+        with http.stream("GET", f"/api/v1/jobs/{job['id']}/logs?follow=true") as response:
+            assert b"".join(response.iter_raw()) == b"attempt 1\nattempt 2\n"
+        if not named:
+            with http.stream("GET", f"/api/v1/jobs/{job['id']}/logs?follow=true&attempt=1") as response:
+                assert b"".join(response.iter_raw()) == b"attempt 1\n"
 
 
 def test_pages_follow_each_other(site: Site) -> None:

@@ -183,3 +183,13 @@ def test_data_that_vanished_while_it_was_read_fails_the_shipment(app: App, data:
     app.shipments.advance()
     assert look(app, shipment).state is ShipmentState.FAILED
     assert "nothing at" in look(app, shipment).message
+
+
+def test_a_version_that_died_after_it_was_verified_does_not_take_over(
+    app: App, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipment = dataclasses.replace(ship(app, data), version=7)
+    monkeypatch.setattr(app.shipments._endpoints, "standing", lambda *_: (None, ""))
+    assert app.shipments._act(shipment, Stage.PROMOTE) == shipment  # it may come back
+    monkeypatch.setattr(app.shipments._endpoints, "standing", lambda *_: (None, "replica (job 3) ended: no memory"))
+    assert app.shipments._act(shipment, Stage.PROMOTE).state is ShipmentState.FAILED

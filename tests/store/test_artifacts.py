@@ -57,3 +57,12 @@ def test_only_a_finished_folder_has_a_result(artifacts: Artifacts) -> None:
     assert artifacts.result("k") is None
     (folder / "result.json").write_text(json.dumps({"kept": 3}))
     assert artifacts.finished(["k", "other", ""]) == {"k": {"kept": 3}}
+
+
+def test_a_result_that_was_removed_to_make_room_is_not_there_any_more(artifacts: Artifacts, tmp_path: Path) -> None:
+    result = tmp_path / "artifacts" / "key" / "result.json"
+    result.parent.mkdir(parents=True)
+    result.write_text('{"kept": 1}')
+    assert artifacts.finished(["key"]) == {"key": {"kept": 1}}
+    result.unlink()
+    assert artifacts.finished(["key"]) == {}

@@ -149,23 +149,26 @@ def logs(
     follow: bool = False,
 ) -> Response:
     """The job's output from byte `offset`. With `follow` the answer goes on until the job has ended."""
-    first = app.jobs.logs(job_id, who, stream=stream, offset=offset, limit=limit, attempt=attempt)
+    latest = app.jobs.get(job_id, who).attempt
+    first = app.jobs.logs(job_id, who, stream=stream, offset=offset, limit=limit, attempt=attempt or latest)
     if follow:
-        tail = _Tail(app, pulse_of(request), who, job_id, stream, offset)
+        tail = _Tail(app, pulse_of(request), who, job_id, stream, offset, attempt or latest, last=attempt)
         return StreamingResponse(tail.pieces(first), media_type="text/plain; charset=utf-8")
     return Response(first, headers={NEXT_OFFSET: str(offset + len(first))}, media_type="text/plain; charset=utf-8")
 
 
 @dataclass
 class _Tail:
-    """Output as it is written, until the job has ended and all of it was read."""
+    """Output as it is written, until the job has ended and all of it was read; of a further attempt too."""
 
     app: App
     pulse: Pulse
     who: Account
     job_id: int
-    stream: str
+    stream: Stream
     offset: int
+    attempt: int  # that is read now; 0 before the first
+    last: int | None  # the only one that was asked for
 
     async def pieces(self, first: bytes) -> AsyncIterator[bytes]:
         piece = first
@@ -174,12 +177,26 @@ class _Tail:
                 self.offset += len(piece)
                 yield piece
             counter = self.pulse.counter
-            ended = (await run_sync(self.app.jobs.get, self.job_id, self.who)).state.final
+            job = await run_sync(self.app.jobs.get, self.job_id, self.who)
             piece = await run_sync(self._read)
-            if not piece:
-                if ended:
-                    return
+            if piece:
+                continue
+            begun_again = job.attempt > self.attempt
+            if begun_again and self.last is None:
+                self._turn_to_next(job)
+            elif begun_again or job.state.final:
+                return
+            else:
                 await self.pulse.wait(counter, _FOLLOW_S)
 
+    def _turn_to_next(self, job: Job) -> None:
+        """Each attempt has a log of its own, unless the user named one file for all of them."""
+        self.attempt += 1
+        named = job.spec.stdout if self.stream == "stdout" else job.spec.stderr
+        if not named:
+            self.offset = 0
+
     def _read(self) -> bytes:
-        return self.app.jobs.logs(self.job_id, self.who, stream=self.stream, offset=self.offset)
+        return self.app.jobs.logs(
+            self.job_id, self.who, stream=self.stream, offset=self.offset, attempt=self.attempt
+        )

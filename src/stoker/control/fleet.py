@@ -94,9 +94,9 @@ class Fleet:
             over = [key for key in idle if states[key].state.final]
             stray = [key for key in idle if not states[key].state.final and key not in self._told_to_end]
             self._told_to_end.difference_update(over)
-            self._told_to_end.update(stray)
             if stray:
                 engine.cancel(stray, grace=0.0)
+                self._told_to_end.update(stray)
             if over and isinstance(engine, CanForget):
                 engine.forget(over)
 

@@ -290,6 +290,9 @@ class ShipmentDesk:
         if stage is Stage.DEPLOY:
             self._endpoints.bring_up(name, version, tenant=shipment.tenant, owner=shipment.owner, switch=False)
             return self._stage(shipment, stage, state=StageState.RUNNING, started_at=now)
+        replica, failed = self._endpoints.standing(name, version)
+        if replica is None:  # it died since it was verified: what answers now goes on until it is back
+            return self._fail(shipment, stage, failed, None) if failed else shipment
         promotion = self._models.record(name, version, shipment.owner, CHAMPION, "promote")
         self._endpoints.switch(name, version)
         result = {"alias": CHAMPION, "version": version, "previous": promotion.previous}

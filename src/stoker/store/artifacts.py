@@ -16,6 +16,8 @@ from typing import Any
 from stoker.errors import BadInput, NotFound
 
 RESULT = "result.json"
+_REMEMBERED = 1000  # results kept in memory
+_REMEMBERED_FILES = 1_000_000  # digests kept in memory
 _Stamp = tuple[str, int, int, int]
 
 
@@ -38,13 +40,16 @@ class Artifacts:
 
     def result(self, key: str) -> Mapping[str, Any] | None:
         """The ``result.json`` of a finished artifact, None when it is not finished."""
-        if key in self._results:
+        file = self._root / key / RESULT
+        if key in self._results and file.exists():  # it never changes, but may be removed to make room
             return self._results[key]
         try:
-            found: Mapping[str, Any] = json.loads((self._root / key / RESULT).read_text())
+            found: Mapping[str, Any] = json.loads(file.read_text())
         except FileNotFoundError:
             return None
-        self._results[key] = found  # finished artifacts never change
+        if len(self._results) >= _REMEMBERED:
+            self._results.clear()
+        self._results[key] = found
         return found
 
     def finished(self, keys: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -73,6 +78,8 @@ class Artifacts:
                 with file.open("rb") as content:
                     known = hashlib.file_digest(content, "sha256").hexdigest()
                 with self._lock:
+                    if len(self._digests) >= _REMEMBERED_FILES:
+                        self._digests.clear()
                     self._digests[stamp] = known
         except OSError as error:
             raise BadInput(f"cannot read {file}: {error.strerror}") from None
