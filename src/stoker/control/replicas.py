@@ -26,14 +26,14 @@ def replica_spec(
     config = {"model": str(home.artifacts / version.artifact), "alias": endpoint.name}
     spec = {"config": config, "inputs": {}, "output": str(folder / "output"), "scratch": str(folder)}
     (folder / "spec.json").write_text(json.dumps(spec))
-    on_device = bool(largest and largest.devices)
+    on_device = bool(largest and largest.devices) and "gpu" in engine.devices
     return JobSpec(
         name=f"{endpoint.name}@{version.version}",
         command=(sys.executable, "-m", f"stoker.recipes.{engine.recipe}", str(folder / "spec.json")),
         kind=JobKind.SERVICE,
-        # On a machine without accelerators a replica takes what is left of the CPUs rather than keep
-        # some for itself: it idles most of the time, and training would otherwise wait for it forever.
-        resources=Resources(accelerators=1, cpus=1) if on_device else Resources(cpus=0),
+        # No CPUs of its own: a replica idles most of the time and takes what is left of them. A stage that asks for
+        # all CPUs of the machine, as training without devices does, would otherwise wait for it forever.
+        resources=Resources(accelerators=1 if on_device else 0, cpus=0),
         envs={"STOKER_SERVICE_KEY_FILE": str(key_file), "OMP_WAIT_POLICY": "passive"},
         retries=RETRIES,
         requeue=True,

@@ -13,13 +13,13 @@ class ServingEngine:
     name: str
     recipe: str  # module in stoker.recipes that starts it as a service job
     formats: tuple[str, ...]  # of artifacts: "gguf", "hf", "adapter"
-    devices: tuple[str, ...]  # "cpu", "gpu"
+    devices: tuple[str, ...]  # "cpu", "gpu"; a replica gets a device only where its engine makes use of one
 
 
 ENGINES: Mapping[str, ServingEngine] = {
     engine.name: engine
     for engine in (
-        ServingEngine("llama.cpp", "serve_llama", ("gguf",), ("cpu", "gpu")),
+        ServingEngine("llama.cpp", "serve_llama", ("gguf",), ("cpu",)),
         ServingEngine("torch", "serve_torch", ("adapter", "hf"), ("cpu", "gpu")),
         ServingEngine("vllm", "serve_vllm", ("hf",), ("gpu",)),
     )
