@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -36,12 +38,32 @@ def read(kind: type[T], data: Any, *, what: str = "input") -> T:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or what
         hint = _near_field(kind, where) if first["type"].startswith("unexpected") else ""
-        raise BadInput(f"{what}: {where}: {first['msg']}{hint}", param=where) from None
+        raise BadInput(f"{what}: {where}: {in_words(first)}{hint}", param=where) from None
 
 
 def dump(value: Any) -> Any:
     """The JSON-ready form of one of our dataclasses; `read` takes it back."""
     return _adapter(type(value)).dump_python(value, mode="json")
+
+
+def in_words(problem: Mapping[str, Any]) -> str:
+    """What is wrong with one field, for somebody who does not know Pydantic; `problem` is one of its errors."""
+    if problem["type"] in _WORDS:
+        return _WORDS[problem["type"]]
+    text = str(problem["msg"]).removeprefix("Value error, ").partition(", unable to")[0]
+    return re.sub(r"^(Input|Value|String) should ", "must ", text)
+
+
+_WORDS = {
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "mapping_type": "must be an object",
+    "dataclass_type": "must be an object",
+    "missing": "is missing",
+    "unexpected_keyword_argument": "there is no such field",
+    "string_pattern_mismatch": "holds a character that is not allowed there",
+}
 
 
 def _near_field(kind: type[Any], given: str) -> str:

@@ -203,7 +203,7 @@ def test_top_prints_once_without_a_terminal(stoker: Stoker) -> None:
         (["logs", "999999"], "999999"),
         (["cancel", "no-such-job"], "no job"),
         (["cancel", "999990-999999"], "no job of yours"),
-        (["jobs", "--state", "XX"], '--state "xx" was given'),
+        (["jobs", "--state", "XX"], '--state "xx" was given; allowed are PD pending, '),
         (["why", "ship-none"], "ship-none"),
     ],
 )

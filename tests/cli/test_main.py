@@ -66,7 +66,8 @@ def test_version(alone: Stoker) -> None:
         (["logs"], "missing argument 'JOB'; see: stoker logs --help"),
         (["--lang", "fr", "jobs"], '--lang "fr" was given; allowed are en, zh'),
         (["jobs", "--limit", "0"], "see: stoker jobs --help"),
-        (["run", "--nodes", "two", "--", "true"], "see: stoker run --help"),
+        (["run", "--nodes", "two", "--", "true"], "must be a valid integer; see: stoker run --help"),
+        (["keys", "create", "x", "--role", "boss"], "'--role': 'boss' is not one of 'viewer', 'user', 'admin'"),
         (["--url", "gpu-login01", "jobs"], "is no address of a platform"),
     ],
 )

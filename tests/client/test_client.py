@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import threading
@@ -159,6 +160,21 @@ def test_importing_stoker_loads_nothing_heavy() -> None:
     script = f"import sys, stoker, stoker.probe; print(sorted({heavy} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_the_public_names() -> None:
+    """What programs may rely on: taking one away breaks them, and each is told to type checkers too."""
+    assert [name for name in stoker.__all__ if not name.startswith("_")] == [
+        "Account", "Away", "BadInput", "Broken", "Client", "Comparison", "Condition", "Conflict", "Denied",
+        "Dependency", "Device", "Endpoint", "Finding", "Info", "Job", "JobEvent", "JobKind", "JobSpec", "JobState",
+        "Login", "MissingExtra", "ModelSummary", "ModelVersion", "Node", "NotFound", "Promotion", "Replica",
+        "ReplicaState", "Resources", "Role", "Shipment", "ShipmentRequest", "ShipmentState", "Stage", "StageState",
+        "StokerError", "Telemetry", "TooLarge", "Unfit", "Verdict",
+    ]  # fmt: skip
+    tree = ast.parse(Path(stoker.__file__).read_text())
+    (typed,) = (node for node in tree.body if isinstance(node, ast.If))
+    told = {alias.name for node in typed.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert told == set(stoker.__all__) - {"__version__"}
 
 
 def test_every_public_name_is_there() -> None:

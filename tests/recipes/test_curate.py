@@ -252,7 +252,8 @@ def test_little_data_gives_one_held_out_record(tmp_path: Path) -> None:
     rows = [chat("One?", "1"), chat("Two?", "2")]
     curated = Curated(tmp_path / "2", {"a.jsonl": rows})
     assert (len(curated.train), len(curated.heldout)) == (1, 1)
-    assert (Curated(tmp_path / "1", {"a.jsonl": rows[:1]}).result["train"]) == 1
+    with pytest.raises(BadInput, match="nothing can be held out to evaluate on: one prompt is left of 1 record"):
+        Curated(tmp_path / "1", {"a.jsonl": rows[:1]})
 
 
 def test_nothing_left_is_refused_with_the_reasons(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from stoker import errors
 from stoker.errors import Away, BadInput, Denied, MissingExtra, NoSpace, StokerError, TooLarge
+from stoker.typed import in_words
 
 _log = logging.getLogger(__name__)
 
@@ -77,8 +78,11 @@ def _on_stoker_error(request: Request, error: Exception) -> Response:
 
 def _on_validation_error(_request: Request, error: Exception) -> Response:
     first = cast("RequestValidationError", error).errors()[0]
+    if first["type"] == "json_invalid":
+        why = first.get("ctx", {}).get("error", "it cannot be read")
+        return response_to(BadInput(f"the body is no JSON: {why} at character {first['loc'][-1]}"))
     where, param = _place(first["loc"])
-    return response_to(BadInput(f"{where}: {first['msg']}", param=param))
+    return response_to(BadInput(f"{where}: {in_words(first)}", param=param))
 
 
 def _place(loc: Sequence[int | str]) -> tuple[str, str | None]:

@@ -13,7 +13,7 @@ from stoker.cli.render import AsJson, columns, note, print_json, say
 from stoker.cli.session import connect
 from stoker.cli.texts import t
 from stoker.client import Client
-from stoker.errors import BadInput, near
+from stoker.errors import BadInput
 from stoker.job import FINAL, Job, JobState
 
 ACTIVE = tuple(state for state in JobState if state not in FINAL)
@@ -63,5 +63,6 @@ def _states(text: str) -> tuple[JobState, ...]:
     words = [word.strip().lower() for word in text.split(",") if word.strip()]
     for word in words:
         if word not in known:
-            raise BadInput(f'--state "{word}" was given{near(word, known)}; see: stoker jobs --help')
+            allowed = ", ".join(f"{state.code} {state.value}" for state in JobState)
+            raise BadInput(f'--state "{word}" was given; allowed are {allowed}')
     return tuple(dict.fromkeys(known[word] for word in words))

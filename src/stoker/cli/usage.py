@@ -11,7 +11,8 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # its module move
 
 def explain(error: Any, more: str = "") -> str:
     """One line with the help to look at; `more` is a hint of the command's own."""
-    message = " ".join(error.format_message().removesuffix(".").split())
+    message = " ".join(error.format_message().removesuffix(".").split()).partition(", unable to parse")[0]
+    message = message.replace(": Value error, ", ": ").replace(": Input should be ", ": must be ")
     context = getattr(error, "ctx", None)
     see = f"; see: {context.command_path} --help" if context is not None and "see: " not in message else ""
     return message[:1].lower() + message[1:] + more + see

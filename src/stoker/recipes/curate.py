@@ -80,7 +80,7 @@ class _Report:
 
 
 def run(this: stage.Stage[CurateConfig]) -> dict[str, Any]:
-    """Raises BadInput when nothing is left to train on."""
+    """Raises BadInput when nothing is left to train or to evaluate on."""
     if not 0 <= this.config.heldout_fraction < 1:
         raise BadInput(
             f"heldout_fraction is {this.config.heldout_fraction}; give 0 or more and less than 1",
@@ -104,6 +104,12 @@ def run(this: stage.Stage[CurateConfig]) -> dict[str, Any]:
         raise BadInput(
             f"nothing is left to train on: of {imported['kept']:,} records {report.dropped.total:,} were dropped: "
             f"{report.dropped.sentence()}; look at the data or set the rules of curation lower",
+            param="data",
+        )
+    if this.config.heldout_fraction and not counts["heldout"]:
+        raise BadInput(
+            f"nothing can be held out to evaluate on: one prompt is left of {imported['kept']:,} records; "
+            "give more of them, or held-out data of its own",
             param="data",
         )
     return {

@@ -101,7 +101,10 @@ def _sample(data: Path, config: Config) -> tuple[list[dict[str, Any]], int]:
     """At most `count` held-out records, drawn evenly by the seed, in their order; and how many there are."""
     held = list(records.read(data, "heldout"))
     if not held:
-        raise BadInput("nothing was held out, so nothing can be evaluated; set heldout_fraction of curate above 0")
+        raise BadInput(
+            "nothing was held out, so nothing can be evaluated; give held-out data, or set heldout_fraction of "
+            "curate above 0"
+        )
     places = range(len(held))
     if len(held) > config.count:
         places = sorted(Random(config.seed).sample(places, config.count))  # type: ignore[assignment]  # noqa: S311

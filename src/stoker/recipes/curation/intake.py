@@ -86,7 +86,8 @@ class Intake:
         if columns is not None and rejected.most_frequent == "unknown_columns":
             return BadInput(
                 f"{where}: wrong columns: there are {shown(columns)}; needed are {self._forms.needed()}; "
-                "rename them or name them in the import's columns",
+                """rename them, or say which is which: --set 'import.columns={"prompt": "...", """
+                """"completion": "..."}'""",
                 param="data",
             )
         return BadInput(
