@@ -14,7 +14,7 @@ import pytest
 
 from stoker.errors import BadInput
 from stoker.recipes import import_data
-from stoker.recipes.curation.intake import ImportConfig, inspect
+from stoker.recipes.curation.intake import ImportConfig
 from stoker.recipes.stage import Stage
 
 GOOD = {"prompt": "What is Xid 79?", "completion": "The GPU fell off the bus."}
@@ -32,14 +32,11 @@ def counts(result: dict[str, Any]) -> dict[str, int]:
 
 
 def refusal(data: Path, **config: Any) -> str:
-    """The message with which both the quick look and the import refuse `data`."""
-    with pytest.raises(BadInput) as quick:
-        inspect(data, ImportConfig(**config))
-    with pytest.raises(BadInput) as whole:
+    """The message with which the import refuses `data`."""
+    with pytest.raises(BadInput) as refused:
         run(data, **config)
-    assert str(quick.value) == str(whole.value)
-    assert "\n" not in str(quick.value)
-    return str(quick.value)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -190,9 +187,8 @@ def test_odd_file_names_are_only_names(tmp_path: Path, name: bytes) -> None:
     assert record["source"] == name.decode("utf-8", "backslashreplace") + ":1"
     with open(path, "wb") as file:  # noqa: PTH123
         file.write(b"no json\n")
-    with pytest.raises(BadInput) as refused:
-        inspect(data)
-    assert str(refused.value).isprintable()
+    data.rename(tmp_path / "rejected")
+    assert refusal(tmp_path / "rejected").isprintable()
 
 
 @pytest.mark.parametrize(("content", "code"), [(LINE, 0), (b"no json\n", 2)])
@@ -207,16 +203,3 @@ def test_as_a_process(tmp_path: Path, content: bytes, code: int) -> None:
     assert (tmp_path / "out/result.json").exists() == (code == 0)
     assert len(done.stderr.splitlines()) == (code != 0)
     assert sorted(path.name for path in tmp_path.iterdir() if "partial" in path.name) == []
-
-
-def test_a_quick_look_as_a_process(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_bytes(LINE)
-    command = [sys.executable, "-m", "stoker.recipes.inspect_data"]
-    good = subprocess.run([*command, tmp_path / "a.jsonl"], capture_output=True, text=True)
-    assert json.loads(good.stdout)["form"] == "prompt_completion"
-    bad = subprocess.run([*command, tmp_path / "b.jsonl"], capture_output=True, text=True)
-    assert (bad.returncode, bad.stdout) == (2, "")
-    assert bad.stderr.startswith("stoker: ")
-    assert bad.stderr.count("\n") == 1
-    torn = subprocess.run([*command, tmp_path / "a.jsonl", "{"], capture_output=True, text=True)
-    assert (torn.returncode, torn.stderr.count("\n")) == (2, 1)

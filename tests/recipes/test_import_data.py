@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.recipes import import_data
-from stoker.recipes.curation.intake import ImportConfig, inspect
+from stoker.recipes.curation.intake import ImportConfig
 from stoker.recipes.curation.record import Rejected, checked_messages
 from stoker.recipes.stage import Stage
 
@@ -168,14 +168,6 @@ def test_the_digest_depends_on_content_alone(tmp_path: Path) -> None:
     write_lines(tmp_path / "three/a.jsonl", rows[:9])
     one, two, three = (imported(tmp_path / name)[0]["digest"] for name in ("one", "two", "three"))
     assert one == two != three
-
-
-def test_inspect_tells_what_the_heads_show(tmp_path: Path) -> None:
-    write_lines(tmp_path / "train.jsonl", [PAIR, {**PAIR, "completion": " "}])
-    write_lines(tmp_path / "test.jsonl", [PAIR])
-    found = inspect(tmp_path)
-    assert (found.kind, found.form, found.files, found.heldout) == ("chat", "prompt_completion", 2, True)
-    assert found.rejected == {"no_answer": 1}
 
 
 ROLES = st.sampled_from(["system", "user", "assistant", "tool"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +15,6 @@ from stoker.recipes.curation.record import Content, Kind, Record, Rejected, cont
 from stoker.recipes.curation.tally import Tally, shown
 from stoker.typed import strict
 
-_HEAD_ROWS = 50  # of each file, by which `inspect` judges
-_HEAD_FILES = 500
-
 
 @strict
 @dataclass(frozen=True)
@@ -29,18 +25,6 @@ class ImportConfig:
     """Which column plays a part of the form: ``{"prompt": "ticket", "completion": "reply"}``."""
     max_record_bytes: int = 16 << 20
     """A longer line, file of text or value is rejected without being read into memory."""
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What a look at the head of every file shows."""
-
-    kind: Kind
-    form: str
-    files: int
-    bytes: int  # as stored, compressed files compressed
-    heldout: bool  # whether files are held out by their names
-    rejected: dict[str, int]  # in the heads
 
 
 class Intake:
@@ -71,10 +55,10 @@ class Intake:
         """The form most records have."""
         return max(self.forms, key=lambda name: self.forms[name])
 
-    def outcomes(self, rows_per_file: int | None = None, files: int | None = None) -> Iterator[Record | Reject]:
+    def outcomes(self) -> Iterator[Record | Reject]:
         """Every row as a Record or a Reject, files in order; raises BadInput for a mixed dataset or a bad file."""
-        for file in self.listing.files[:files]:
-            for row in islice(read_rows(file, self._limit), rows_per_file):
+        for file in self.listing.files:
+            for row in read_rows(file, self._limit):
                 yield row if isinstance(row, Reject) else self._outcome(file, row)
 
     def refusal(self, rejected: Tally) -> BadInput:
@@ -127,26 +111,3 @@ def _listing(data: Path, heldout: Path | None) -> Listing:
         return listing
     held = [replace(file, split="heldout", name=f"heldout/{file.name}") for file in list_files(heldout).files]
     return replace(listing, files=[*listing.files, *held])
-
-
-def inspect(data: Path, config: ImportConfig | None = None) -> Inspection:
-    """A quick look before a job is made of it: the first rows of every file.
-
-    Raises BadInput for what `import_data` would refuse, as far as the heads show it.
-    """
-    intake = Intake(data, config or ImportConfig())
-    rejected = Tally()
-    for outcome in intake.outcomes(_HEAD_ROWS, _HEAD_FILES):
-        if isinstance(outcome, Reject):
-            rejected.add(outcome.reason, outcome.source, outcome.detail)
-    if intake.kind is None:
-        raise intake.refusal(rejected)
-    files = intake.listing.files
-    return Inspection(
-        kind=intake.kind,
-        form=intake.form,
-        files=len(files),
-        bytes=sum(file.path.stat().st_size for file in files),
-        heldout=any(file.split == "heldout" for file in files),
-        rejected=rejected.counts,
-    )
