@@ -62,7 +62,7 @@ _WORDS = {
     "dataclass_type": "must be an object",
     "missing": "is missing",
     "unexpected_keyword_argument": "there is no such field",
-    "string_pattern_mismatch": "holds a character that is not allowed there",
+    "string_pattern_mismatch": "holds what is not allowed there, such as a slash, a quote or a control character",
 }
 
 
