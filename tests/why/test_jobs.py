@@ -73,3 +73,11 @@ def test_only_the_end_of_the_log_is_shown() -> None:
     failed = job(JobState.FAILED, reason="NonZeroExitCode", message="exit code 1")
     tail = "\n".join(map(str, range(100))).encode() + b"\nbroken \xff utf-8"
     assert why(failed, tail=tail).evidence[1:] == (*map(str, range(93, 100)), "broken \ufffd utf-8")
+
+
+def test_a_failed_stage_goes_on_with_its_shipment() -> None:
+    """Nobody can submit the job of a stage."""
+    failed = job(JobState.FAILED, reason="NonZeroExitCode", message="killed by SIGKILL", ship="ship-1")
+    assert why(failed).remedy == (
+        "read its log, correct the cause and go on where it stopped: stoker ship --resume ship-1"
+    )

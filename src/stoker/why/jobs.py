@@ -73,6 +73,8 @@ def _failed(subject: str, job: Job, tail: bytes, error: str) -> Finding:
     remedy = _NEXT[job.state]
     if job.reason == "DependencyNeverSatisfied":
         remedy = "correct the job it depends on, then submit both again"
+    elif job.ship:
+        remedy = remedy.replace("submit it again", f"go on where it stopped: stoker ship --resume {job.ship}")
     return Finding(subject, Verdict.FAILED, claim, tuple(filter(None, evidence)), remedy)
 
 
