@@ -50,7 +50,9 @@ class Site:
         self._end_jobs()
 
     def _end_jobs(self) -> None:
-        """Jobs outlive a platform; a test's must not."""
+        """Jobs outlive a platform; a test's must not. An endpoint would start another replica."""
+        for endpoint in self.app.endpoints.find(self.admin):
+            self.app.endpoints.stop(endpoint.name, self.admin)
         going = [state for state in JobState if not state.final]
         counter = self.app.jobs.changed
         while jobs := self.app.jobs.find(self.admin, states=going, limit=1000):
