@@ -159,3 +159,15 @@ def test_a_start_that_cannot_be_is_one_line(tmp_path: Path, alone: Stoker, optio
     assert said.code == 2
     assert says in said.err
     assert said.err.count("\n") == 1
+
+
+def test_a_lost_admin_key_can_be_replaced(tmp_path: Path) -> None:
+    home = tmp_path / "h"
+    with running("--home", str(home)) as first:
+        lost = first.key
+        first.end()
+    with running("--home", str(home), "--new-admin-key") as again:
+        assert again.key not in ("", lost)
+        with Client(again.url, again.key) as client:
+            assert client.info().account.role == "admin"
+        again.end()

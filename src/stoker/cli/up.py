@@ -39,6 +39,9 @@ def up(
     ] = None,
     upload_limit: Annotated[str, typer.Option(help="The largest uploaded file.")] = "4G",
     database: Annotated[str, typer.Option(help="SQLAlchemy URL; else SQLite in the home.")] = "",
+    new_admin_key: Annotated[
+        bool, typer.Option("--new-admin-key", help="Print a further admin key: for when the first is lost.")
+    ] = False,
 ) -> int:
     """Start the platform on this machine.
 
@@ -51,7 +54,7 @@ def up(
     signal.signal(signal.SIGTERM, _stop)
     try:
         server = HttpServer(app, host, port, ServerSettings(hosts=_hosts(host, allow_host), upload_limit=limit))
-        secret = app.accounts.bootstrap()
+        secret = app.accounts.bootstrap() or (app.accounts.recover() if new_admin_key else None)
         app.start()
         server.run(ready=lambda url: _greet(app, url, secret))
     except KeyboardInterrupt:
