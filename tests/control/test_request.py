@@ -87,6 +87,13 @@ Change = Callable[[Path], dict[str, object]]
         (lambda _: {"base": "a\0/b"}, BadInput, "no base model can be"),
         (lambda _: {"method": "qlora"}, BadInput, "allowed: lora"),
         (lambda _: {"settings": {"train": {"epoch": 3}}}, BadInput, 'no setting "epoch"; near names: epochs'),
+        (
+            lambda _: {"settings": {"train": {"epochs": "many"}}},
+            BadInput,
+            "train.epochs is 'many'; a number is needed",
+        ),
+        (lambda _: {"settings": {"train": {"batch": 1.5}}}, BadInput, "a whole number is needed"),
+        (lambda _: {"settings": {"train": {"batch": True}}}, BadInput, "a whole number is needed"),
         (lambda _: {"settings": {"trian": {}}}, BadInput, "near names: train"),
         (lambda _: {"settings": {"register": {}}}, BadInput, "no stage"),
     ],

@@ -149,6 +149,18 @@ def _check_settings(request: ShipmentRequest) -> None:
         for name in settings:
             if name not in known:
                 raise BadInput(f'stage {stage} has no setting "{name}"{near(name, known)}', param="settings")
+            _check_kind(f"{stage}.{name}", settings[name], known[name].kind)
+
+
+# What plain types take, as far as it can be told without loading a recipe; recipes check everything themselves.
+_PLAIN: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+
+
+def _check_kind(setting: str, value: object, kind: str) -> None:
+    allowed = _PLAIN.get(kind)
+    if allowed and (not isinstance(value, allowed) or (isinstance(value, bool) and kind != "bool")):
+        raise BadInput(f"{setting} is {value!r}; {_WORDS[kind]} is needed", param="settings")
 
 
 def _digest(request: ShipmentRequest, sources: Mapping[str, Source]) -> str:
