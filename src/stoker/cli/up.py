@@ -38,7 +38,9 @@ def up(
         list[str] | None, typer.Option(help="A name this server answers to, when it listens wider; else any.")
     ] = None,
     upload_limit: Annotated[str, typer.Option(help="The largest uploaded file.")] = "4G",
-    database: Annotated[str, typer.Option(help="SQLAlchemy URL; else SQLite in the home.")] = "",
+    database: Annotated[
+        str, typer.Option(envvar="STOKER_DATABASE", help="SQLAlchemy URL, best in the environment; else SQLite.")
+    ] = "",
     new_admin_key: Annotated[
         bool, typer.Option("--new-admin-key", help="Print a further admin key: for when the first is lost.")
     ] = False,

@@ -68,6 +68,7 @@ class ShipmentDesk:
         self._stage_jobs = StageJobs(jobs, artifacts, largest_node)
         self._creating = Lock()
         self._under_way: dict[str, int] = {}  # content address -> the job that is making it
+        self._deploying: dict[str, str] = {}  # model -> the shipment whose candidate its endpoint has
 
     # for people
 
@@ -164,6 +165,9 @@ class ShipmentDesk:
         """Carry every running shipment on; seconds until it wants to be asked again."""
         running = self._store.running()
         self._under_way = _jobs_by_key(kept.shipment for kept in running)
+        self._deploying = {
+            kept.shipment.request.name: kept.shipment.id for kept in running if _deploys(kept.shipment)
+        }
         for kept in running:
             self._carefully(kept)
         return 1.0 if running else 60.0
@@ -288,6 +292,10 @@ class ShipmentDesk:
             return self._fail(shipment, stage, "no version is registered; run again", None)
         name = shipment.request.name
         if stage is Stage.DEPLOY:
+            first = self._deploying.setdefault(name, shipment.id)
+            if first != shipment.id:  # an endpoint has one candidate: the other shipment's is not taken from it
+                return replace(shipment, message=f"waits for {first}, which deploys {name}")
+            shipment = replace(shipment, message="")
             self._endpoints.bring_up(name, version, tenant=shipment.tenant, owner=shipment.owner, switch=False)
             return self._stage(shipment, stage, state=StageState.RUNNING, started_at=now)
         replica, failed = self._endpoints.standing(name, version)
@@ -357,6 +365,10 @@ class ShipmentDesk:
             for run in shipment.stages
         )
         return replace(shipment, stages=stages)
+
+
+def _deploys(shipment: Shipment) -> bool:
+    return any(run.stage is Stage.DEPLOY and run.state is not StageState.WAITING for run in shipment.stages)
 
 
 def _jobs_by_key(shipments: Iterable[Shipment]) -> dict[str, int]:
