@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stoker.job import Job, JobSpec, JobState
 from stoker.ship.chain import CHAIN, key_of
-from stoker.ship.decide import Act, Done, Fail, Reuse, RunJob, Snapshot, Succeed, decide
+from stoker.ship.decide import Act, Again, Done, Fail, Reuse, RunJob, Snapshot, Succeed, decide
 from stoker.shipment import Shipment, Stage, StageRun, StageState
 
 from .test_chain import finish, shipment
@@ -52,6 +52,14 @@ def test_a_job_that_failed_fails_its_stage_with_what_it_said() -> None:
         {7: "wrong columns: a, b; needed: messages"},
     )
     assert decide(snapshot) == (Fail(Stage.IMPORT, "wrong columns: a, b; needed: messages", 2),)
+
+
+def test_a_verification_lost_with_its_machine_begins_anew_and_finds_the_replica_where_it_is_now() -> None:
+    before = tuple(stage for stage in ALL if stage not in (Stage.VERIFY, Stage.PROMOTE))
+    verifying = running(finish(shipment(), *before), Stage.VERIFY)
+    assert decide(Snapshot(verifying, {}, {7: job(JobState.NODE_FAIL)})) == (Again(Stage.VERIFY),)
+    (refused,) = decide(Snapshot(verifying, {}, {7: job(JobState.FAILED, 1)}))
+    assert isinstance(refused, Fail)
 
 
 def test_a_job_that_ended_well_without_its_output_is_no_success() -> None:

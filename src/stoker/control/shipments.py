@@ -25,7 +25,7 @@ from stoker.home import Home
 from stoker.job import Job, JobSpec, JobState, Resources
 from stoker.model import ModelVersion
 from stoker.ship.chain import CHAIN, config_of, key_of, steps_of
-from stoker.ship.decide import Act, Action, Done, Fail, Reuse, RunJob, Snapshot, Succeed, decide
+from stoker.ship.decide import Act, Action, Again, Done, Fail, Reuse, RunJob, Snapshot, Succeed, decide
 from stoker.shipment import Shipment, ShipmentRequest, ShipmentState, Stage, StageRun, StageState
 from stoker.store.artifacts import Artifacts
 from stoker.store.registry import Registry
@@ -249,6 +249,9 @@ class ShipmentDesk:
                 return self._done(shipment, stage, result)
             case Fail(stage, message, exit_code):
                 return self._fail(shipment, stage, message, exit_code)
+            case Again(stage):
+                attempt = shipment.stage(stage).attempt + 1
+                return self._stage(shipment, stage, state=StageState.WAITING, job=None, attempt=attempt)
             case Act(stage):
                 return self._act(shipment, stage)
             case Succeed():

@@ -65,7 +65,7 @@ class StageJobs:
             command=(sys.executable, "-m", f"stoker.recipes.{action.recipe}", str(path)),
             resources=self._resources(shipment, action.stage),
             envs=envs,
-            requeue=True,
+            requeue=action.stage is not Stage.VERIFY,  # where the replica listens is part of its spec
             engine=shipment.request.engine,
             labels={"stoker/ship": shipment.id, "stoker/stage": action.stage},
         )

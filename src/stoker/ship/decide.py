@@ -60,6 +60,13 @@ class Fail:
 
 
 @dataclass(frozen=True)
+class Again:
+    """Begin the stage anew: its job was lost with its machine, and what it asked is now somewhere else."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True)
 class Act:
     """The platform does this stage itself: register, deploy or promote."""
 
@@ -71,7 +78,7 @@ class Succeed:
     pass
 
 
-Action = RunJob | Reuse | Done | Fail | Act | Succeed
+Action = RunJob | Reuse | Done | Fail | Again | Act | Succeed
 
 
 def decide(snapshot: Snapshot) -> tuple[Action, ...]:
@@ -122,7 +129,11 @@ def _follow(step: Step, run: StageRun, snapshot: Snapshot) -> Iterator[Action]:
         yield Done(step.stage, snapshot.finished[run.key])
         return
     job = snapshot.jobs.get(run.job) if run.job is not None else None
-    if job is not None and job.state.final:
+    if job is None or not job.state.final:
+        return
+    if step.stage is Stage.VERIFY and job.state is JobState.NODE_FAIL:
+        yield Again(step.stage)
+    else:
         yield _failure(step.stage, job, snapshot.errors.get(job.id, ""))
 
 
