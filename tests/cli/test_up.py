@@ -166,7 +166,7 @@ def test_a_lost_admin_key_can_be_replaced(tmp_path: Path) -> None:
     with running("--home", str(home)) as first:
         lost = first.key
         first.end()
-    with running("--home", str(home), "--new-admin-key") as again:
+    with running("--home", str(home), "--recover-admin") as again:
         assert again.key not in ("", lost)
         with Client(again.url, again.key) as client:
             assert client.info().account.role == "admin"

@@ -41,8 +41,8 @@ def up(
     database: Annotated[
         str, typer.Option(envvar="STOKER_DATABASE", help="SQLAlchemy URL, best in the environment; else SQLite.")
     ] = "",
-    new_admin_key: Annotated[
-        bool, typer.Option("--new-admin-key", help="Print a further admin key: for when the first is lost.")
+    recover_admin: Annotated[
+        bool, typer.Option("--recover-admin", help="Print a further admin key: for when the first is lost.")
     ] = False,
 ) -> int:
     """Start the platform on this machine.
@@ -56,7 +56,7 @@ def up(
     signal.signal(signal.SIGTERM, _stop)
     try:
         server = HttpServer(app, host, port, ServerSettings(hosts=_hosts(host, allow_host), upload_limit=limit))
-        secret = app.accounts.bootstrap() or (app.accounts.recover() if new_admin_key else None)
+        secret = app.accounts.bootstrap() or (app.accounts.recover() if recover_admin else None)
         app.start()
         server.run(ready=lambda url: _greet(app, url, secret))
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ class Attempt:
 
 def _write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Whole or not at all."""
-    partial = path.with_name(f"{path.name}.part-{os.getpid()}")
+    partial = path.with_name(f"{path.name}.part-{secrets.token_hex(4)}")  # two writers each finish their own
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
