@@ -111,7 +111,7 @@ def show_answers(shipment: Shipment) -> None:
     answers = [json.loads(line) for line in file.read_text().splitlines()]
     table = Table(title="Questions in words that training never saw", show_lines=True, expand=True)
     for title, ratio in (("question", 6), ("base model", 8), ("new model", 8), ("right", 1)):
-        table.add_column(title, ratio=ratio)
+        table.add_column(title, ratio=ratio, min_width=len(title))
     for answer in answers[:: max(1, len(answers) // SHOWN)][:SHOWN]:
         right = answer["scores"]["new"] >= 1
         prompt = answer["prompt"] if isinstance(answer["prompt"], str) else answer["prompt"][-1]["content"]
