@@ -110,8 +110,9 @@ def show_answers(shipment: Shipment) -> None:
     file = HOME / "artifacts" / shipment.stage(Stage.EVALUATE).key / "answers.jsonl"
     answers = [json.loads(line) for line in file.read_text().splitlines()]
     table = Table(title="Questions in words that training never saw", show_lines=True, expand=True)
-    for title, ratio in (("question", 6), ("base model", 8), ("new model", 8), ("right", 1)):
-        table.add_column(title, ratio=ratio, min_width=len(title))
+    for title, ratio in (("question", 3), ("base model", 4), ("new model", 4)):
+        table.add_column(title, ratio=ratio)
+    table.add_column("right", width=5)
     for answer in answers[:: max(1, len(answers) // SHOWN)][:SHOWN]:
         right = answer["scores"]["new"] >= 1
         prompt = answer["prompt"] if isinstance(answer["prompt"], str) else answer["prompt"][-1]["content"]
