@@ -51,6 +51,7 @@ def test_the_whole_vocabulary() -> None:
         kind=JobKind.TASK,
         resources=Resources(accelerators=8, models=("H100",), cpus=16, memory=64 << 30),
         nodes=2,
+        each_node=True,
         tasks_per_node=8,
         envs={"LR": "0.10", "DEBUG": "no"},
         script="#!/bin/bash\nset -e\npip install -r requirements.txt\nset +e\npython train.py\n",

@@ -40,6 +40,15 @@ class Node:
     labels: Mapping[str, str] = field(default_factory=dict)
     schedulable: bool = True
     reason: str = ""  # why not schedulable
+    site: str = ""  # "on-prem", "cloud", "edge": its engine's
+    taints: tuple[str, ...] = ()  # only jobs that tolerate all of them come here: "edge", "team=speech"
+    host: str = ""  # the machine, where two engines know one by different names; empty: its name
+    address: str = ""  # where its services are reached from other nodes; empty: its name
+
+    @property
+    def machine(self) -> str:
+        """What two engines that share a machine call it alike."""
+        return self.host or self.name.partition(".")[0].lower()
 
 
 @dataclass(frozen=True)

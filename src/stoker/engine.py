@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from stoker.cluster import Node
+from stoker.foreign import ForeignJob
 from stoker.job import JobSpec, JobState, Placement
 
 
@@ -34,11 +36,12 @@ class Order:
     array_id: int | None = None
     array_index: int | None = None
     owner: str = ""
+    package: Path | None = None  # a .tar.gz on the platform's machine, to be unpacked into the job's folder
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What the engine says of an order now."""
+    """What the engine says of an order now. Of one that waits in the engine, `reason` is the engine's own word."""
 
     state: JobState  # STARTING, RUNNING, STOPPING or a final state
     started_at: float | None = None
@@ -68,6 +71,9 @@ class Engine(Protocol):
     def inventory(self) -> tuple[Node, ...]:
         """The nodes this engine offers, with their devices."""
 
+    def close(self) -> None:
+        """Let go of threads and connections. The jobs go on."""
+
 
 @runtime_checkable
 class CanForget(Protocol):
@@ -90,3 +96,33 @@ class CanNotify(Protocol):
 
     def notify(self, wake: Callable[[], None]) -> None:
         """Call `wake` (from any thread, cheap) whenever `states` would now answer differently."""
+
+
+@runtime_checkable
+class CanSeeOthers(Protocol):
+    """Engines that other people use too."""
+
+    def others(self) -> tuple[ForeignJob, ...]:
+        """What others run and wait for there. Asks nobody: it is what the last `states` or `inventory` saw."""
+
+
+@runtime_checkable
+class CanConnect(Protocol):
+    """Engines whose jobs do not listen on this machine."""
+
+    def connect(self, key: Key, port: int) -> tuple[str, int]:
+        """Host and port at which this machine reaches what the order's first node listens on at `port`.
+
+        Opens a tunnel where one is needed, and finds it again when asked again. Raises Away.
+        """
+
+
+@runtime_checkable
+class CanDrain(Protocol):
+    """Engines that can keep new work away from a node."""
+
+    def drain(self, node: str, reason: str) -> None:
+        """No new work from now on; what runs goes on. Safe to repeat. Raises NotFound, Away."""
+
+    def undrain(self, node: str, reason: str) -> None:
+        """Take back our own drain. Raises Conflict where the node is drained for another reason: not ours."""

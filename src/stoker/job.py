@@ -32,6 +32,7 @@ class JobState(StrEnum):
     TIMEOUT = "timeout"  # TO
     OUT_OF_MEMORY = "out_of_memory"  # OOM
     NODE_FAIL = "node_fail"  # NF: the machine or the job's supervisor died under it
+    PREEMPTED = "preempted"  # PR: its devices were given to somebody more important
 
     @property
     def code(self) -> str:
@@ -45,7 +46,7 @@ class JobState(StrEnum):
 _CODES = {
     JobState.PENDING: "PD", JobState.STARTING: "CF", JobState.RUNNING: "R", JobState.STOPPING: "CG",
     JobState.SUCCEEDED: "CD", JobState.FAILED: "F", JobState.CANCELLED: "CA", JobState.TIMEOUT: "TO",
-    JobState.OUT_OF_MEMORY: "OOM", JobState.NODE_FAIL: "NF",
+    JobState.OUT_OF_MEMORY: "OOM", JobState.NODE_FAIL: "NF", JobState.PREEMPTED: "PR",
 }  # fmt: skip
 
 FINAL = frozenset(
@@ -56,6 +57,7 @@ FINAL = frozenset(
         JobState.TIMEOUT,
         JobState.OUT_OF_MEMORY,
         JobState.NODE_FAIL,
+        JobState.PREEMPTED,
     }
 )
 
@@ -110,6 +112,22 @@ class Dependency:
 
 @strict
 @dataclass(frozen=True)
+class Mount:
+    """A folder of the node that a containerised job sees, like ``--container-mounts`` and Kubernetes' hostPath."""
+
+    source: str  # absolute path on the node; on Kubernetes also ``pvc:NAME``
+    target: str  # absolute path in the container
+    read_only: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.source.startswith(("/", "pvc:")) and self.target.startswith("/")):
+            raise BadInput(
+                f'mount "{self.source}:{self.target}" was given; both paths must be absolute', param="mounts"
+            )
+
+
+@strict
+@dataclass(frozen=True)
 class JobSpec:
     """What a user asks for. Exactly one of `command` (an argument list) and `script` (text with a shebang)."""
 
@@ -121,6 +139,7 @@ class JobSpec:
     resources: Resources = field(default_factory=Resources)
     nodes: int = 1
     tasks_per_node: int = 1
+    each_node: bool = False  # the command runs on every node, with its rank; else on the first, as under sbatch
     envs: Mapping[str, str] = field(default_factory=dict)
     workdir: str = ""  # empty: the job's own folder
     stdout: str = ""  # path with sbatch's patterns (%j %x %A %a %N %u); empty: kept by the platform
@@ -137,6 +156,13 @@ class JobSpec:
     array_limit: int = 0  # how many of the array run at once; 0: all
     depends: tuple[Dependency, ...] = ()
     engine: str = ""  # empty: any engine that fits
+    sites: tuple[str, ...] = ()  # acceptable sites of engines, any when empty: ("on-prem", "cloud", "edge")
+    tolerations: tuple[str, ...] = ()  # taints of nodes that do not keep it away
+    image: str = ""  # container image; empty: the node's own programs
+    mounts: tuple[Mount, ...] = ()
+    reservation: str = ""  # Slurm's
+    exclusive: bool = False  # whole nodes, whatever of them it asks for
+    package: str = ""  # id of an uploaded .tar.gz that is unpacked into the job's folder before it runs
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from stoker.errors import BadInput, StokerError, near
-from stoker.job import JobKind, JobSpec, Resources
+from stoker.job import JobKind, JobSpec, Mount, Resources
 from stoker.spelling import (
     Accelerators,
     check_length,
@@ -50,6 +50,9 @@ ALIASES = {
     "time": "time_limit",
     "partition": "queue",
     "dependency": "depends",
+    "image_id": "image",
+    "volumes": "mounts",
+    "site": "sites",
 }
 RESOURCE_ALIASES = {"gpu": "accelerators", "gpus": "accelerators", "cpu": "cpus"}
 
@@ -108,6 +111,7 @@ def _spec(data: Mapping[str, Any], envs: Mapping[str, str]) -> JobSpec:
     values = {_FIELDS[name][0]: _FIELDS[name][1](name, value) for name, value in fields.items() if name in _FIELDS}
     values.update(values.pop("array_and_limit", {}))
     values["script"] = _script(fields.get("setup"), fields.get("run"))
+    values.setdefault("each_node", values.get("nodes", 1) > 1)
     values["envs"] = _envs(fields.get("envs"), envs)
     return JobSpec(**values)
 
@@ -222,6 +226,30 @@ def _labels(name: str, value: Any) -> dict[str, str]:
     return {_text(name, key): _text(name, item) for key, item in value.items()}
 
 
+def _words(name: str, value: Any) -> tuple[str, ...]:
+    """One word, or a list of them."""
+    return tuple(_text(name, item) for item in (value if isinstance(value, list) else [value]))
+
+
+def _image(name: str, value: Any) -> str:
+    return _text(name, value).removeprefix("docker:")  # SkyPilot's way to write it
+
+
+def _mounts(name: str, value: Any) -> tuple[Mount, ...]:
+    """``/data:/data:ro``, or a list of such."""
+    mounts: list[Mount] = []
+    for text in _words(name, value):
+        kind, _, rest = text.partition(":") if text.startswith("pvc:") else ("", "", text)
+        source, _, target = rest.partition(":")
+        target, _, mode = target.partition(":")
+        if mode not in ("", "ro", "rw"):
+            raise BadInput(
+                f'{name}: "{text}" was given; write /on/node:/in/container, with :ro to only read', param=name
+            )
+        mounts.append(Mount(f"{kind}:{source}" if kind else source, target or source, mode == "ro"))
+    return tuple(mounts)
+
+
 _Reader = Callable[[str, Any], Any]
 _FIELDS: Mapping[str, tuple[str, _Reader]] = {  # name in the file -> field of JobSpec, how to read it
     "name": ("name", _text),
@@ -243,6 +271,13 @@ _FIELDS: Mapping[str, tuple[str, _Reader]] = {  # name in the file -> field of J
     "array": ("array_and_limit", _array),
     "depends": ("depends", lambda name, value: parse_dependencies(_text(name, value))),
     "engine": ("engine", _text),
+    "sites": ("sites", _words),
+    "tolerations": ("tolerations", _words),
+    "each_node": ("each_node", _flag),
+    "exclusive": ("exclusive", _flag),
+    "image": ("image", _image),
+    "mounts": ("mounts", _mounts),
+    "reservation": ("reservation", _text),
     "labels": ("labels", _labels),
 }
 FIELDS = (*_FIELDS, "setup", "run", "envs")  # the last three are read together

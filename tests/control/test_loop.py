@@ -56,6 +56,9 @@ class ScriptedEngine:
         self._answer()
         return (Node(f"{self.name}-1", self.name, 2, 1 << 30),)
 
+    def close(self) -> None:
+        pass
+
     def forget(self, keys: Sequence[Key]) -> None:
         for key in keys:
             del self.orders[key]

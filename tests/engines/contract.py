@@ -137,7 +137,7 @@ class EngineContract:
         assert (seen.state, seen.reason) == (JobState.TIMEOUT, "TimeLimit")
 
     def test_the_environment_names_the_job(self, engine: Engine) -> None:
-        spec = shell('echo "$SLURM_JOB_ID $SLURM_JOB_NAME $MINE"', name="train", envs={"MINE": "a b"})
+        spec = shell('echo "$STOKER_JOB_ID $STOKER_JOB_NAME $MINE"', name="train", envs={"MINE": "a b"})
         self.run(engine, spec)
         assert engine.logs(Key(1, 1)) == b"1 train a b\n"
 

@@ -52,6 +52,13 @@ class TestContract(EngineContract):
     pass
 
 
+def test_the_environment_has_slurms_names_too(engine: LocalEngine) -> None:
+    one = order(engine, shell('echo "$SLURM_JOB_ID $SLURM_JOB_NAME $SLURM_PROCID"', name="train"))
+    engine.submit([one])
+    end_of(engine, one.key)
+    assert engine.logs(one.key) == b"1 train 0\n"
+
+
 def supervisor_of(tmp_path: Path, key: Key) -> Identity:
     found = Attempt(key, tmp_path / "jobs" / str(key.job) / str(key.attempt)).supervisor()
     assert found is not None

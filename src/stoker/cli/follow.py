@@ -11,7 +11,8 @@ from stoker.job import Job, JobState
 from stoker.units import format_duration
 
 # Where the job has no exit code of its own: as timeout(1) and the shell after a signal have it.
-_CODES = {JobState.TIMEOUT: 124, JobState.CANCELLED: 130, JobState.OUT_OF_MEMORY: 137, JobState.NODE_FAIL: 3}
+_CODES = {JobState.TIMEOUT: 124, JobState.CANCELLED: 130, JobState.OUT_OF_MEMORY: 137}
+_CODES |= {JobState.NODE_FAIL: 3, JobState.PREEMPTED: 3}
 
 
 def exit_code(job: Job) -> int:

@@ -103,6 +103,7 @@ ZH: Mapping[str, str] = {
     "cancelled": "已取消",
     "timeout": "超时",
     "out_of_memory": "内存不足",
+    "preempted": "被抢占",
     "node_fail": "节点故障",
     # reasons for which records are dropped
     "empty": "空记录",

@@ -32,7 +32,7 @@ GROUPS: Mapping[str, tuple[JobState, ...]] = {
     "running": (JobState.STARTING, JobState.RUNNING, JobState.STOPPING),
     "waiting": (JobState.PENDING,),
     "ended": tuple(FINAL),
-    "failed": (JobState.FAILED, JobState.TIMEOUT, JobState.OUT_OF_MEMORY, JobState.NODE_FAIL),
+    "failed": (JobState.FAILED, JobState.TIMEOUT, JobState.OUT_OF_MEMORY, JobState.NODE_FAIL, JobState.PREEMPTED),
 }
 _PLAIN = "text/plain; charset=utf-8"
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL", re.IGNORECASE)

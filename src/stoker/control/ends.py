@@ -12,6 +12,11 @@ _FIRST_BACKOFF_SECONDS = 1.0
 _LONGEST_BACKOFF_SECONDS = 300.0
 _SHORT_LIFE_SECONDS = 60.0
 _RETRIED = (JobState.FAILED, JobState.OUT_OF_MEMORY, JobState.NODE_FAIL)
+_TAKEN_AWAY = (
+    JobState.NODE_FAIL,
+    JobState.PREEMPTED,
+    JobState.CANCELLED,
+)  # cancelled by its engine: nobody here asked
 
 
 def after_end(job: Job, seen: Observation, now: float) -> Move:
@@ -23,7 +28,7 @@ def after_end(job: Job, seen: Observation, now: float) -> Move:
     }
     if job.cancel_requested:
         return Move(job, JobState.CANCELLED, job.reason, job.message or "cancelled", ended)
-    taken_away = seen.state is JobState.NODE_FAIL or seen.state is JobState.CANCELLED
+    taken_away = seen.state in _TAKEN_AWAY
     if job.spec.requeue and taken_away:
         return _again(job, seen, now, failures=job.failures)
     if seen.state in _RETRIED and job.failures < job.spec.retries:

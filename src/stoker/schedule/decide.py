@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from stoker.job import Job, JobSpec, Placement, Resources
 from stoker.schedule.dependencies import Answer, held
-from stoker.schedule.room import Room, fit_job, rooms_of
+from stoker.schedule.room import Rooms, fit_job, rooms_of
 from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
 
-# What decides where a job fits: resources, nodes, engine, and whether it outlasts the start of the reservation.
-_Shape = tuple[Resources, int, str, bool]
+# What decides where a job fits: what it asks for, where it may go, and whether it outlasts the reservation's start.
+_Shape = tuple[Resources, int, bool, str, tuple[str, ...], tuple[str, ...], bool]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class _Reservation:
     """The first waiting job's place: from when at the latest, and what it leaves over by node."""
 
     at: float  # seconds since the epoch; infinite when it hangs on a job without a time limit: nothing passes it
-    left: dict[str, Room]
+    left: Rooms
 
 
 @dataclass
@@ -34,7 +34,7 @@ class _Pass:
     """What one decision knows so far."""
 
     snapshot: Snapshot
-    rooms: dict[str, Room]
+    rooms: Rooms
     in_array: Counter[int]
     starts: list[Start] = field(default_factory=list)
     fails: dict[int, Wait] = field(default_factory=dict)
@@ -49,7 +49,7 @@ def decide(snapshot: Snapshot) -> Plan:
     nodes = [node for node in snapshot.nodes if node.engine not in snapshot.away]
     state = _Pass(
         snapshot,
-        rooms_of(nodes, snapshot.active),
+        rooms_of(nodes, snapshot.active, snapshot.others),
         Counter(job.array_id for job in snapshot.active if job.array_id is not None),
     )
     ready = [job for job in snapshot.pending if _ready(job, state)]
@@ -82,22 +82,27 @@ def _place(job: Job, state: _Pass, ahead: int) -> bool:
     if limit and job.array_id is not None and state.in_array[job.array_id] >= limit:
         state.waits[job.id] = Wait("ArrayTaskLimit", f"{limit} of its array run already")
         return False
-    shape = (spec.resources, spec.nodes, spec.engine, _outlasts(spec, state))
+    shape = _shape(spec, state)
     if shape not in state.unfitting:
-        placements = _placements(spec, shape, state)
+        engine, placements = _placements(spec, shape, state)
         if placements:
-            _start(job, placements, state)
+            _start(job, engine, placements, state)
             return True
         state.unfitting.add(shape)
     state.waits[job.id] = _why_waits(spec, shape, state, ahead)
     return False
 
 
-def _placements(spec: JobSpec, shape: _Shape, state: _Pass) -> tuple[Placement, ...]:
+def _shape(spec: JobSpec, state: _Pass) -> _Shape:
+    outlasts = _outlasts(spec, state)
+    return (spec.resources, spec.nodes, spec.exclusive, spec.engine, spec.sites, spec.tolerations, outlasts)
+
+
+def _placements(spec: JobSpec, shape: _Shape, state: _Pass) -> tuple[str, tuple[Placement, ...]]:
     rooms = state.rooms
     outlasts = shape[-1]
     if state.reservation is not None and outlasts:
-        rooms = {name: room.meet(state.reservation.left[name]) for name, room in rooms.items()}
+        rooms = rooms.meet(state.reservation.left)
     return fit_job(rooms, spec)
 
 
@@ -110,16 +115,14 @@ def _outlasts(spec: JobSpec, state: _Pass) -> bool:
     return state.snapshot.now + spec.time_limit + spec.grace > state.reservation.at
 
 
-def _start(job: Job, placements: tuple[Placement, ...], state: _Pass) -> None:
+def _start(job: Job, engine: str, placements: tuple[Placement, ...], state: _Pass) -> None:
     spec = job.spec
-    left = state.reservation.left if state.reservation is not None and _outlasts(spec, state) else {}
-    for placement in placements:
-        for rooms in (state.rooms, left):
-            if placement.node in rooms:
-                rooms[placement.node].take(spec.resources, placement)
+    state.rooms.take(spec, engine, placements)
+    if state.reservation is not None and _outlasts(spec, state):
+        state.reservation.left.take(spec, engine, placements)
     if job.array_id is not None:
         state.in_array[job.array_id] += 1
-    state.starts.append(Start(job, state.rooms[placements[0].node].node.engine, placements))
+    state.starts.append(Start(job, engine, placements))
 
 
 def _why_waits(spec: JobSpec, shape: _Shape, state: _Pass, ahead: int) -> Wait:
@@ -138,29 +141,26 @@ def _why_waits(spec: JobSpec, shape: _Shape, state: _Pass, ahead: int) -> Wait:
 
 def _reserve(spec: JobSpec, state: _Pass) -> _Reservation | None:
     """When and where `spec` fits at the latest, giving back what runs in the order of its end; None: never."""
-    rooms = {name: room.copy() for name, room in state.rooms.items()}
-    for end, held_by, placements in _ends(state):
-        for placement in placements:
-            if placement.node in rooms:
-                rooms[placement.node].give(held_by, placement)
-        found = fit_job(rooms, spec)
+    rooms = state.rooms.copy()
+    for end, held_by, engine, placements in _ends(state):
+        rooms.give(held_by, engine, placements)
+        where, found = fit_job(rooms, spec)
         if found:
-            for placement in found:
-                rooms[placement.node].take(spec.resources, placement)
+            rooms.take(spec, where, found)
             return _Reservation(end, rooms)
     return None
 
 
-def _ends(state: _Pass) -> list[tuple[float, Resources, Sequence[Placement]]]:
-    """What is held, by the moment it is given back at the latest."""
+def _ends(state: _Pass) -> list[tuple[float, JobSpec, str, Sequence[Placement]]]:
+    """What is held where, by the moment it is given back at the latest. Nobody knows it of what others run."""
     now = state.snapshot.now
-    held_now: list[tuple[float, Resources, Sequence[Placement]]] = []
+    held_now: list[tuple[float, JobSpec, str, Sequence[Placement]]] = []
     for job in state.snapshot.active:
         end = (job.started_at or now) + (job.spec.time_limit or math.inf) + job.spec.grace
-        held_now.append((end, job.spec.resources, job.placements))
+        held_now.append((end, job.spec, job.engine, job.placements))
     for start in state.starts:
         end = now + (start.job.spec.time_limit or math.inf) + start.job.spec.grace
-        held_now.append((end, start.job.spec.resources, start.placements))
+        held_now.append((end, start.job.spec, start.engine, start.placements))
     held_now.sort(key=lambda item: item[0])
     return held_now
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stoker.cluster import Node
+from stoker.foreign import ForeignJob
 from stoker.job import Job, JobState, Placement
 
 
@@ -21,6 +22,7 @@ class Snapshot:
     # State of each job that a pending one depends on; for the id of an array those of all its jobs.
     depended: Mapping[int, tuple[JobState, ...]] = field(default_factory=dict)
     away: Mapping[str, str] = field(default_factory=dict)  # engine -> why it does not answer
+    others: Sequence[ForeignJob] = ()  # what was given to the engines without us
 
 
 @dataclass(frozen=True)

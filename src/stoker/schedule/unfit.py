@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from stoker.cluster import Device, Health, Node
 from stoker.errors import near
 from stoker.job import JobSpec, Resources
-from stoker.schedule.room import Room, acceptable
+from stoker.schedule.room import Room, acceptable, admits
 from stoker.units import format_bytes
 
 
@@ -16,9 +16,15 @@ def unfit(spec: JobSpec, nodes: Sequence[Node]) -> str:
     engines = {node.engine for node in nodes}
     if spec.engine and spec.engine not in engines:
         return f'asks for engine "{spec.engine}"{near(spec.engine, engines)}'
-    offered = [node for node in nodes if not spec.engine or node.engine == spec.engine]
+    sites = {node.site for node in nodes if node.site}
+    if spec.sites and not sites.intersection(spec.sites):
+        return (
+            f"asks for the site {' or '.join(spec.sites)}{near(spec.sites[0], sites) or '; no engine has a site'}"
+        )
+    offered = [node for node in nodes if admits(node, spec)]
     if not offered:
-        return "asks for a node; there is none"
+        taints = sorted({taint for node in nodes for taint in node.taints})
+        return f"tolerates none of: {', '.join(taints)}" if taints else "asks for a node; there is none"
     fitting = [node for node in offered if Room(node).fit(spec.resources)]
     if not fitting:
         return next(reason for check in _CHECKS if (reason := check(spec.resources, offered)))

@@ -60,6 +60,7 @@ _NEXT = {
     JobState.TIMEOUT: "give it more time (--time), or let it write checkpoints and go on from them",
     JobState.OUT_OF_MEMORY: "ask for more memory (--mem), or make its batch smaller",
     JobState.NODE_FAIL: "submit it again; with --requeue that happens by itself",
+    JobState.PREEMPTED: "submit it again; with --requeue that happens by itself",
     JobState.FAILED: "read its log, correct the cause and submit it again",
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from stoker.cluster import Node
 from stoker.engine import Order
 from stoker.engines.local.attempt import Attempt
+from stoker.job_environment import identity, meeting
 
 # Passed on from the platform's environment; everything else stays behind, the platform's secrets above all.
 _PASSED = (
@@ -32,14 +33,8 @@ def environment(order: Order, attempt: Attempt, node: Node, workdir: str) -> dic
 
 
 def _stoker(order: Order, attempt: Attempt, node: Node) -> dict[str, str]:
-    return {
-        "STOKER_JOB_ID": str(order.key.job),
-        "STOKER_ATTEMPT": str(order.key.attempt),
-        "STOKER_PROBE": str(attempt.probe),
-        "STOKER_NODE": node.name,
-        "STOKER_CPUS": str(order.spec.resources.cpus),
-        "STOKER_DEVICE_MILLI": str(order.spec.resources.milli if order.spec.resources.accelerators else 0),
-    }
+    here = meeting(order, (node.name,), ("127.0.0.1",), 0)
+    return {**identity(order), **here, "STOKER_PROBE": str(attempt.probe)}
 
 
 def _slurm(order: Order, node: Node, workdir: str) -> dict[str, str]:
