@@ -27,7 +27,17 @@ class Key:
 
 @dataclass(frozen=True)
 class Order:
-    """One attempt of one job, ready to run."""
+    """One attempt of one job, ready to run.
+
+    The engine brings two things from the platform's machine to every node the job runs on, before it begins:
+
+    `package` is unpacked (tarfile's ``data`` filter) into a folder of the job, which becomes its working folder; a
+    relative `spec.workdir` counts from there. One that cannot be unpacked is the attempt's own failure.
+
+    `files` lie under their names, a few KiB each, in the folder that ``STOKER_FILES`` names in the job's
+    environment. They may be secrets: mode 0600 in a folder of mode 0700 (on Kubernetes a Secret), never in an
+    argument list, an environment, a log or a label, and gone when the order is forgotten at the latest.
+    """
 
     key: Key
     spec: JobSpec
@@ -36,7 +46,8 @@ class Order:
     array_id: int | None = None
     array_index: int | None = None
     owner: str = ""
-    package: Path | None = None  # a .tar.gz on the platform's machine, to be unpacked into the job's folder
+    package: Path | None = None  # a .tar.gz on the platform's machine: see `Order`
+    files: Mapping[str, Path] = field(default_factory=dict)  # name -> small file on the platform's machine
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +97,52 @@ class EngineContract:
         hostile = ("$(touch /tmp/owned)", "a;b", "'\"`", "line\nbreak", "ünï", "*")
         self.run(engine, JobSpec(command=("printf", "%s\\0", *hostile)))
         assert engine.logs(Key(1, 1)).decode().split("\0")[:-1] == list(hostile)
+
+    def test_private_files_come_along_and_go(self, engine: Engine, tmp_path: Path) -> None:
+        """An engine whose jobs run as another user may leave out owner, never the modes."""
+        key = tmp_path / "key"
+        key.write_text("hush\n")
+        look = "cd $STOKER_FILES && stat -Lc %a . && stat -Lc %a service.key && cat service.key; env; pwd"
+        one = replace(order(engine, shell(look)), files={"service.key": key})
+        engine.submit([one])
+        end_of(engine, one.key)
+        said = engine.logs(one.key).decode().splitlines()
+        assert said[:3] == ["700", "600", "hush"]
+        assert "hush" not in "".join(said[3:])
+        if isinstance(engine, CanForget):
+            engine.forget([one.key])
+
+    def test_a_package_becomes_the_working_folder(self, engine: Engine, tmp_path: Path) -> None:
+        package = tmp_path / "package.tar.gz"
+        with tarfile.open(package, "w:gz") as archive:
+            for name, text, mode in (("go", "#!/bin/sh\ncat sub/told\n", 0o755), ("sub/told", "a b\n", 0o644)):
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mode = len(text), mode
+                archive.addfile(entry, io.BytesIO(text.encode()))
+        for job, (command, workdir) in enumerate(((("./go",), ""), (("cat", "told"), "sub")), start=1):
+            one = replace(order(engine, JobSpec(command=command, workdir=workdir), job=job), package=package)
+            engine.submit([one])
+            assert end_of(engine, one.key).state is JobState.SUCCEEDED
+            assert engine.logs(one.key) == b"a b\n"
+
+    @pytest.mark.parametrize("hostile", ["../out", "/tmp/stoker-out", "cut"])
+    def test_a_package_that_cannot_be_unpacked_is_the_jobs_failure(
+        self, engine: Engine, tmp_path: Path, hostile: str
+    ) -> None:
+        package = tmp_path / "package.tar.gz"
+        with tarfile.open(package, "w:gz") as archive:
+            entry = tarfile.TarInfo(hostile)
+            entry.type, entry.linkname = tarfile.SYMTYPE, "/etc" if hostile != "cut" else "here"
+            archive.addfile(entry)
+        if hostile == "cut":
+            package.write_bytes(package.read_bytes()[:60])
+        one = replace(order(engine, shell("echo ran")), package=package)
+        engine.submit([one])
+        seen = end_of(engine, one.key)
+        assert seen.state is JobState.FAILED
+        assert "package" in seen.message
+        assert "\n" not in seen.message
+        assert engine.logs(one.key) == b""
 
     def test_submitting_twice_runs_once(self, engine: Engine, tmp_path: Path) -> None:
         mark = tmp_path / "ran"

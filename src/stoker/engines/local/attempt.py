@@ -33,13 +33,21 @@ class Attempt:
         """The environment entry that only processes of this attempt have."""
         return b"STOKER_PROBE=" + os.fsencode(self.probe)
 
-    def prepare(self, order: Mapping[str, Any], script: str) -> None:
+    @property
+    def files(self) -> Path:
+        """What the order brought along; see `stoker.engine.Order`."""
+        return self.folder / "files"
+
+    def prepare(self, order: Mapping[str, Any], script: str, files: Mapping[str, Path] | None = None) -> None:
         """Write down what to run. Safe to repeat: the last step is a rename."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if (self.folder / "order.json").exists():
             return
         if script:
             _write(self.folder / "script", script.encode(), mode=0o700)
+        for name, content in (files or {}).items():
+            self.files.mkdir(exist_ok=True, mode=0o700)
+            _write(self.files / name, content.read_bytes())
         for stream in _STREAMS:
             target = order[stream]
             if target and target != str(self.folder / stream):

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,12 +112,13 @@ class LocalEngine:
         return (replace(node, labels={**node.labels, **self._limits.labels}),)
 
     def forget(self, keys: Sequence[Key]) -> None:
-        """Logs and probe stay; only the order is no longer told by `states`."""
+        """Logs and probe stay; its private files go, and `states` no longer tells of it."""
         for key in keys:
             with self._lock:
                 known = self._known.pop(key, None)
                 if known is not None:
                     self._by_token.pop(known.token, None)
+            shutil.rmtree(self._attempt(key).files, ignore_errors=True)
             (self._live / _label(key)).unlink(missing_ok=True)
 
     def notify(self, wake: Callable[[], None]) -> None:
@@ -151,7 +153,7 @@ class LocalEngine:
         attempt = self._attempt(order.key)
         try:
             (self._live / _label(order.key)).touch(mode=0o600)
-            attempt.prepare(self._written(order, attempt), order.spec.script)
+            attempt.prepare(self._written(order, attempt), order.spec.script, order.files)
             known = self._remember(attempt)
             if attempt.ended() or attempt.supervisor():
                 self._look(known)
@@ -175,7 +177,8 @@ class LocalEngine:
     def _written(self, order: Order, attempt: Attempt) -> dict[str, object]:
         """The content of order.json."""
         spec, node = order.spec, self._node()
-        workdir = spec.workdir or str(attempt.folder)
+        package = attempt.folder / "package"
+        workdir = str((package if order.package else attempt.folder) / spec.workdir)
         argv = [str(attempt.folder / "script"), *spec.arguments] if spec.script else list(spec.command)
         stdout, stderr = (
             str(Path(workdir) / fill(pattern, order, node)) if pattern else ""
@@ -187,6 +190,7 @@ class LocalEngine:
         return {
             "argv": argv,
             "envs": environment(order, attempt, node, workdir),
+            "package": [str(order.package), str(package)] if order.package else None,
             "workdir": workdir,
             "stdout": stdout or str(attempt.folder / "stdout"),
             "stderr": stderr,

@@ -34,7 +34,8 @@ def environment(order: Order, attempt: Attempt, node: Node, workdir: str) -> dic
 
 def _stoker(order: Order, attempt: Attempt, node: Node) -> dict[str, str]:
     here = meeting(order, (node.name,), ("127.0.0.1",), 0)
-    return {**identity(order), **here, "STOKER_PROBE": str(attempt.probe)}
+    files = {"STOKER_FILES": str(attempt.files)} if order.files else {}
+    return {**identity(order), **here, **files, "STOKER_PROBE": str(attempt.probe)}
 
 
 def _slurm(order: Order, node: Node, workdir: str) -> dict[str, str]:
