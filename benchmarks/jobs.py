@@ -183,7 +183,7 @@ def _scheduling_pass(home: Path, jobs: int) -> Row:
 
 def _end_jobs(home: Path) -> None:
     app = App.open(home, cpus=_CPUS)
-    engine = app.engines[0]
+    engine = app.roster["local"]
     engine.cancel([key for key, seen in engine.states().items() if not seen.state.final], grace=0)
     while not all(seen.state.final for seen in engine.states().values()):
         time.sleep(0.05)

@@ -12,13 +12,18 @@ from stoker.control.accounts import AccountDesk
 from stoker.control.carrier import Carrier
 from stoker.control.changes import Changes
 from stoker.control.endpoints import EndpointDesk
+from stoker.control.engines import EngineDesk
 from stoker.control.files import FileDesk
 from stoker.control.jobs import JobDesk
 from stoker.control.loop import Dispatcher
 from stoker.control.models import ModelDesk
 from stoker.control.rights import require
+from stoker.control.roster import Roster
 from stoker.control.shipments import ShipmentDesk
+from stoker.engine import Engine
+from stoker.engine_config import EngineConfig
 from stoker.engines.local import LocalEngine
+from stoker.errors import BadInput
 from stoker.home import Home
 from stoker.sources.declared import declared_devices
 from stoker.sources.node import local_node
@@ -27,6 +32,7 @@ from stoker.store.accounts import AccountStore
 from stoker.store.artifacts import Artifacts
 from stoker.store.database import Database
 from stoker.store.endpoints import EndpointStore
+from stoker.store.engines import EngineStore
 from stoker.store.files import FileStore
 from stoker.store.home import HomeLock
 from stoker.store.jobs import JobStore
@@ -67,16 +73,20 @@ class App:
             raise
         devices = declared or nvidia_devices()
         node = local_node("local", devices, cpus=self.settings.cpus)
-        self.engines = (LocalEngine(home.jobs, lambda: node),)
+        self.roster = Roster.of(LocalEngine(home.jobs, lambda: node))
         self.changes = Changes()
         job_store = JobStore(self.database)
         self.lease = Lease(self.database)
-        self.dispatcher = Dispatcher(job_store, self.engines, self.lease, self.changes, self.clock)
-        self.jobs = JobDesk(job_store, self.engines, self.dispatcher, self.changes, self.clock)
+        self.dispatcher = Dispatcher(job_store, self.roster, self.lease, self.changes, self.clock)
+        self.jobs = JobDesk(job_store, self.roster, self.dispatcher, self.changes, self.clock)
         self.accounts = AccountDesk(AccountStore(self.database), self.clock)
         self.files = FileDesk(
             FileStore(self.database), home.files, self.clock, size_limit=self.settings.upload_limit
         )
+        self.engines = EngineDesk(
+            EngineStore(self.database), job_store, self.roster, self.dispatcher, self._build_engine, self.clock
+        )
+        self.engines.load()
         self._wire_shipping()
 
     @classmethod
@@ -122,6 +132,15 @@ class App:
         nodes = self.dispatcher.nodes()
         return max(nodes, key=lambda node: (len(node.devices), node.memory, node.cpus), default=None)
 
+    def _build_engine(self, config: EngineConfig) -> Engine:
+        """Each kind is loaded only where it is used: its client may be heavy."""
+        folder, installation = self.home.engines / config.name, self.database.installation()
+        match config.kind:
+            # case "slurm": SlurmEngine(config.name, settings_of(config, SlurmSettings), folder, installation)
+            case _:
+                del folder, installation
+                raise BadInput(f'engine kind "{config.kind}" was given; allowed are: none yet', param="kind")
+
     def start(self) -> None:
         """Start the background threads."""
         self.dispatcher.start()
@@ -131,7 +150,7 @@ class App:
         """Stop them and let go of the home. Jobs go on."""
         self.carrier.stop()
         self.dispatcher.stop()
-        for engine in self.engines:
+        for engine in self.roster.values():
             engine.close()
         self.lease.release()
         self.database.close()

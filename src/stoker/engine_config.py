@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 from stoker.errors import BadInput
-from stoker.typed import strict
+from stoker.typed import read, strict
+
+T = TypeVar("T")
 
 LOCAL = "local"  # the engine of the platform's own machine, which is always there
 _NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")
@@ -32,6 +34,19 @@ class EngineConfig:
             )
         if self.name == LOCAL:
             raise BadInput(f'"{LOCAL}" is the engine of this machine; choose another name', param="name")
+
+
+def settings_of(config: EngineConfig, kind: type[T]) -> T:
+    """The settings of an engine as the dataclass of its kind; raises BadInput naming the first wrong one.
+
+    From the command line a list comes as one text with commas.
+    """
+    lists = {one.name for one in fields(kind) if "tuple" in str(one.type)}  # type: ignore[arg-type]
+    given = {
+        name: [part.strip() for part in value.split(",")] if name in lists and isinstance(value, str) else value
+        for name, value in config.settings.items()
+    }
+    return read(kind, given, what=f'engine "{config.name}"')
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,11 @@ class Home:
         return self.path / "jobs"
 
     @property
+    def engines(self) -> Path:
+        """What engines other than the local one keep here: one folder each."""
+        return self.path / "engines"
+
+    @property
     def artifacts(self) -> Path:
         """Finished stage outputs by content address."""
         return self.path / "artifacts"

@@ -52,7 +52,7 @@ def runs(app: App, job: Job, who: Account) -> Job:
 
 def stop_all(app: App) -> None:
     """End what still runs, then stop."""
-    engine = app.engines[0]
+    engine = app.roster["local"]
     app.dispatcher.stop()
     engine.cancel([key for key, seen in engine.states().items() if not seen.state.final], grace=0)
     while not all(seen.state.final for seen in engine.states().values()):

@@ -45,7 +45,7 @@ def test_nothing_is_lost_and_nothing_runs_twice(tmp_path: Path, seed: int) -> No
         runs = (tmp_path / "ran" / str(job.id)).read_text().split()
         assert runs == ["1"], f"job {job.id} ran in the attempts {runs}"
         assert (job.state, job.exit_code, job.attempt) == (JobState.FAILED, job.id % 200 + 1, 1)
-        assert app.engines[0].logs(_key(job)) == f"begin {job.id}\nend {job.id}\n".encode()
+        assert app.roster["local"].logs(_key(job)) == f"begin {job.id}\nend {job.id}\n".encode()
 
 
 def test_running_jobs_go_on_and_are_taken_up_again(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_running_jobs_go_on_and_are_taken_up_again(tmp_path: Path) -> None:
     finally:
         stop_all(app)
     assert {(job.state, job.attempt) for job in jobs} == {(JobState.FAILED, 1)}
-    assert app.engines[0].logs(_key(jobs[0])).endswith(f"end {jobs[0].id}\n".encode())
+    assert app.roster["local"].logs(_key(jobs[0])).endswith(f"end {jobs[0].id}\n".encode())
 
 
 def test_what_was_being_cancelled_ends_cancelled(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from stoker.clock import ManualClock
 from stoker.cluster import Node
 from stoker.control.changes import Changes
 from stoker.control.loop import Dispatcher
+from stoker.control.roster import Roster
 from stoker.engine import Key, Observation, Order
 from stoker.errors import Away
 from stoker.job import Job, JobSpec, JobState, Resources
@@ -83,7 +84,9 @@ class Bench:
         self.restart()
 
     def restart(self) -> None:
-        self.dispatcher = Dispatcher(self.store, self.engines, Lease(self.database), Changes(), self.clock)
+        self.dispatcher = Dispatcher(
+            self.store, Roster.of(*self.engines), Lease(self.database), Changes(), self.clock
+        )
 
     def add(self, **fields: object) -> int:
         spec = JobSpec(command=("x",), **fields)  # type: ignore[arg-type]

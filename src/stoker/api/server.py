@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from stoker import __version__
 from stoker.account import Account, Role
-from stoker.api import changes, docs, endpoints, errors, info, jobs, keys, models, nodes, shipments
+from stoker.api import changes, docs, endpoints, engines, errors, info, jobs, keys, models, nodes, shipments
 from stoker.api.auth import account_of
 from stoker.api.changes import Pulse
 from stoker.api.door import Door
@@ -80,7 +80,7 @@ def create_app(app: App, settings: ServerSettings | None = None) -> Server:
         body_limit=settings.body_limit,
         upload_limit=settings.upload_limit,
     )
-    for router in (info, changes, jobs, nodes, shipments, models, endpoints, keys, files):
+    for router in (info, changes, jobs, nodes, engines, shipments, models, endpoints, keys, files):
         server.include_router(router.router, prefix="/api/v1")
     for router in (files, fine_tuning, openai_models):
         server.include_router(router.router, prefix="/v1")

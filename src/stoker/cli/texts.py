@@ -170,6 +170,20 @@ ZH: Mapping[str, str] = {
     "token f1": "词元 F1",
     "rouge l": "ROUGE-L",
     "score": "得分",
+    # engine
+    "engine {name} added: nodes {nodes}, devices {devices}":
+        "已添加引擎 {name}：{nodes} 个节点，{devices} 个加速器",
+    "engine {name} removed": "已移除引擎 {name}",
+    "nodes": "节点",
+    "jobs": "作业",
+    "where jobs run": "作业引擎",
+    "site": "站点",
+    "taints": "污点",
+    "last answer": "最近应答",
+    "jobs of others": "他人的作业",
+    "times asked": "查询次数",
+    "away: {why}": "失联：{why}",
+    "answers": "正常",
     # models, endpoints, chat
     "model": "模型",
     "aliases": "别名",

@@ -78,7 +78,7 @@ def _stop(_signal: int, _frame: object) -> NoReturn:
 
 def _greet(app: App, url: str, secret: str | None) -> None:
     app.lock.tell(address=url)
-    nodes = [node for engine in app.engines for node in engine.inventory()]
+    nodes = app.dispatcher.nodes()
     devices = sum(len(node.devices) for node in nodes)
     cpus = sum(node.cpus for node in nodes)
     what = t("devices {devices}, CPUs {cpus}, nodes {nodes}", devices=devices, cpus=cpus, nodes=len(nodes))

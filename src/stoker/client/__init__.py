@@ -20,6 +20,7 @@ from stoker.account import Account
 from stoker.client.config import Login, find_login
 from stoker.client.connection import Connection
 from stoker.client.endpoints import Endpoints
+from stoker.client.engines import Engines
 from stoker.client.files import Files
 from stoker.client.jobs import Jobs
 from stoker.client.keys import Keys
@@ -53,6 +54,7 @@ class Client:
         self.endpoints = Endpoints(self._connection)
         self.files = Files(self._connection)
         self.keys = Keys(self._connection)
+        self.engines = Engines(self._connection)
 
     @property
     def login(self) -> Login:

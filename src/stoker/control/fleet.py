@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from stoker.cluster import Node
-from stoker.engine import CanForget, CanNotify, Engine, Key, Observation, Order
+from stoker.control.roster import Roster
+from stoker.engine import CanForget, CanNotify, CanSeeOthers, Key, Observation, Order
 from stoker.errors import Away
+from stoker.foreign import ForeignJob
 from stoker.job import Job
 
 _log = logging.getLogger(__name__)
@@ -15,19 +17,29 @@ _log = logging.getLogger(__name__)
 
 class Fleet:
     """`look` asks each engine once; the rest answers from what was seen then. Used by the dispatcher's thread, but
-    for `nodes` and `away`, which anybody may read."""
+    for `nodes`, `others`, `said` and `away`, which anybody may read."""
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
-        self._engines = {engine.name: engine for engine in engines}
+    def __init__(self, roster: Roster) -> None:
+        self._engines = roster
         self._nodes: dict[str, tuple[Node, ...]] = {}
         self._seen: dict[str, Mapping[Key, Observation]] = {}
+        self._others: dict[str, tuple[ForeignJob, ...]] = {}
         self._told_to_end: set[Key] = set()
+        self._wake: Callable[[], None] = lambda: None
+        self._telling: set[str] = set()  # engines that were asked to tell news
         self.away: Mapping[str, str] = {}  # engine -> why it does not answer
 
     def notify(self, wake: Callable[[], None]) -> None:
-        for engine in self._engines.values():
-            if isinstance(engine, CanNotify):
-                engine.notify(wake)
+        """Let every engine that can tell its news by `wake`, and those that come later too."""
+        self._wake = wake
+        self._engines.on_change(wake)
+        self._listen()
+
+    def _listen(self) -> None:
+        for name, engine in self._engines.items():
+            if name not in self._telling and isinstance(engine, CanNotify):
+                engine.notify(self._wake)
+                self._telling.add(name)
 
     @property
     def silent(self) -> set[str]:
@@ -37,17 +49,31 @@ class Fleet:
     def look(self, busy: Collection[str]) -> None:
         """Ask every engine what it offers, and those of `busy` what became of their orders."""
         away: dict[str, str] = {}
-        self._seen = {}
+        seen: dict[str, Mapping[Key, Observation]] = {}
+        self._drop_removed()
+        self._listen()
         for name, engine in self._engines.items():
             try:
                 self._nodes[name] = engine.inventory()
+                if isinstance(engine, CanSeeOthers):
+                    self._others[name] = engine.others()
                 if name in busy:
-                    self._seen[name] = engine.states()
+                    seen[name] = engine.states()
             except Away as error:
                 away[name] = str(error)
                 if name not in self.away:
                     _log.warning("%s: %s", name, error)
-        self.away = away
+        self.away, self._seen = away, seen
+
+    def _drop_removed(self) -> None:
+        for kept in (self._nodes, self._others):
+            for name in kept.keys() - self._engines.keys():
+                del kept[name]
+        self._telling &= self._engines.keys()
+
+    def others(self) -> tuple[ForeignJob, ...]:
+        """What was given to the engines without us, as seen last."""
+        return tuple(job for name in self._engines for job in self._others.get(name, ()))
 
     def nodes(self) -> tuple[Node, ...]:
         """What all engines offer, as seen last; those that never answered offer nothing."""
@@ -56,7 +82,7 @@ class Fleet:
     @property
     def complete(self) -> bool:
         """Whether every engine has told its nodes at least once."""
-        return self._nodes.keys() == self._engines.keys()
+        return self._nodes.keys() >= self._engines.keys()
 
     def answers(self, engine: str) -> bool:
         return engine in self._seen
@@ -67,6 +93,8 @@ class Fleet:
 
     def submit(self, engine: str, jobs: Sequence[Job]) -> list[tuple[Job, str]]:
         """Hand over; those refused for good, with one line each. An engine that is away gets them again later."""
+        if engine not in self._engines:
+            return [(job, f'the engine "{engine}" was removed') for job in jobs]
         try:
             refused = self._engines[engine].submit([_order(job) for job in jobs])
         except Away as error:
@@ -78,7 +106,7 @@ class Fleet:
     def end(self, job: Job) -> None:
         """Ask the engine to end it; once, and after a restart once more."""
         key = key_of(job)
-        if key in self._told_to_end:
+        if key in self._told_to_end or job.engine not in self._engines:
             return
         try:
             self._engines[job.engine].cancel([key], grace=job.spec.grace)

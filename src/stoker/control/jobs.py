@@ -12,6 +12,7 @@ from stoker.clock import Clock
 from stoker.control.changes import Changes
 from stoker.control.loop import Dispatcher
 from stoker.control.rights import require, require_sight, sees
+from stoker.control.roster import Roster, able
 from stoker.control.submission import drafts_of
 from stoker.engine import CanProbe, Engine, Key
 from stoker.errors import BadInput, NotFound, Unfit
@@ -34,13 +35,13 @@ class JobDesk:
     def __init__(
         self,
         store: JobStore,
-        engines: Sequence[Engine],
+        roster: Roster,
         dispatcher: Dispatcher,
         changes: Changes,
         clock: Clock,
     ) -> None:
         self._store = store
-        self._engines = {engine.name: engine for engine in engines}
+        self._engines = roster
         self._dispatcher = dispatcher
         self._changes = changes
         self._clock = clock
@@ -190,8 +191,8 @@ class JobDesk:
         return self._changes.count
 
     def _telemetry(self, job: Job) -> Telemetry:
-        engine = self._engine_of(job)
-        if not job.attempt or not isinstance(engine, CanProbe):
+        engine = able(self._engine_of(job), CanProbe)
+        if not job.attempt or engine is None:
             return Telemetry()
         told = engine.probe(Key(job.id, job.attempt), limit=_TELEMETRY_BYTES)
         return read_telemetry(told.splitlines(), f"job/{job.id}")
@@ -201,10 +202,11 @@ class JobDesk:
         self._dispatcher.wake()
 
     def _explained(self, job: Job) -> Job:
-        """A pending job with the reason that the last scheduling pass gave."""
-        if job.state is not JobState.PENDING:
+        """A pending job with the reason that the last scheduling pass gave, an active one with its engine's."""
+        if job.state.final:
             return job
-        wait = self._dispatcher.waits.get(job.id)
+        pending = job.state is JobState.PENDING
+        wait = self._dispatcher.waits.get(job.id) if pending else self._dispatcher.told(job)
         return dataclasses.replace(job, reason=wait.reason, message=wait.message) if wait else job
 
     def _array_or_one(self, job_id: int, who: Account) -> list[Job]:

@@ -17,8 +17,10 @@ from stoker.control.changes import Changes
 from stoker.control.ends import after_end
 from stoker.control.fleet import Fleet
 from stoker.control.ledger import Ledger
-from stoker.engine import Engine, Key, Observation
+from stoker.control.roster import Roster
+from stoker.engine import Key, Observation
 from stoker.errors import StokerError
+from stoker.foreign import ForeignJob
 from stoker.job import Job, JobState
 from stoker.schedule import Plan, Snapshot, Start, Wait, decide
 from stoker.store.jobs import JobStore, Move
@@ -34,11 +36,9 @@ _LEASE_SECONDS = 5.0  # how often one that does not lead tries to
 class Dispatcher:
     """`waits` says why each pending job waits, as of the last pass."""
 
-    def __init__(
-        self, store: JobStore, engines: Sequence[Engine], lease: Lease, changes: Changes, clock: Clock
-    ) -> None:
+    def __init__(self, store: JobStore, roster: Roster, lease: Lease, changes: Changes, clock: Clock) -> None:
         self._store = store
-        self._fleet = Fleet(engines)
+        self._fleet = Fleet(roster)
         self._lease = lease
         self._changes = changes
         self._clock = clock
@@ -69,6 +69,17 @@ class Dispatcher:
     def nodes(self) -> tuple[Node, ...]:
         """What all engines offer, as seen in the last pass."""
         return self._fleet.nodes()
+
+    def others(self) -> tuple[ForeignJob, ...]:
+        """What was given to the engines without us, as seen in the last pass."""
+        return self._fleet.others()
+
+    def told(self, job: Job) -> Wait | None:
+        """What its engine says of an active job beyond its state: why it waits there, or that nobody knows."""
+        if why := self._fleet.away.get(job.engine):
+            return Wait("EngineAway", f"not known how it is: {job.engine} {why}")
+        said = self._fleet.said(job) if job.state is JobState.STARTING else None
+        return Wait(said.reason, said.message) if said and said.reason else None
 
     @property
     def knows_all_nodes(self) -> bool:
@@ -154,6 +165,7 @@ class Dispatcher:
             active=self._ledger.active(),
             depended=self._ledger.depended(),
             away=self._fleet.away,
+            others=self._fleet.others(),
         )
 
     def _apply(self, plan: Plan) -> None:

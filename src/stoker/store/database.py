@@ -6,6 +6,7 @@ SQLite runs in WAL mode with synchronous=NORMAL: what was acknowledged is with t
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Executable, bindparam, create_engine, event, text
+from sqlalchemy import Connection, Executable, bindparam, create_engine, event, select, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Engine
@@ -27,6 +28,7 @@ from stoker.store.tables import counters, facts
 
 _FULL = ("disk is full", "no space left", "disk full", "disk i/o error")
 _CONNECT_SECONDS = 30.0
+_INSTALLATION = "installation"
 _ORDER_LOCK = 0x57_0C_E1  # an arbitrary number that only Stoker locks
 
 
@@ -90,6 +92,13 @@ class Database:
         with self.write() as connection:
             connection.execute(facts.delete().where(facts.c.name == "written_by"))
             connection.execute(facts.insert().values(name="written_by", value=__version__))
+            if connection.execute(select(facts.c.value).where(facts.c.name == _INSTALLATION)).scalar() is None:
+                connection.execute(facts.insert().values(name=_INSTALLATION, value=secrets.token_hex(6)))
+
+    def installation(self) -> str:
+        """What tells this platform from all others: 12 hexadecimal digits, the same for good."""
+        with self.read() as connection:
+            return str(connection.execute(select(facts.c.value).where(facts.c.name == _INSTALLATION)).scalar_one())
 
     @property
     def single_process(self) -> bool:

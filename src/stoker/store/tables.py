@@ -143,6 +143,14 @@ endpoints = Table(
     Column("document", Text, nullable=False),  # Endpoint as JSON, without secrets
 )
 
+# Engines beside the local one. No secret is in the document.
+engines = Table(
+    "engines",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("document", Text, nullable=False),  # EngineConfig as JSON
+)
+
 # Append-only: who moved which alias when.
 promotions = Table(
     "promotions",

@@ -1,4 +1,4 @@
-"""The first schema: every table of `stoker.store.tables`."""
+"""The first schema."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from stoker.store.tables import metadata
 revision = "0001"
 down_revision = None
 
+TABLES = (
+    "facts", "counters", "jobs", "events", "submissions", "accounts", "sessions", "files", "shipments", "endpoints",
+    "promotions",
+)  # fmt: skip
+
 
 def upgrade() -> None:
-    metadata.create_all(op.get_bind())
+    metadata.create_all(op.get_bind(), tables=[metadata.tables[name] for name in TABLES])
