@@ -18,7 +18,7 @@ SOURCE = Path(texts.__file__).parent
 def _used() -> set[str]:
     """First arguments of all calls of ``t``."""
     found = set()
-    for path in SOURCE.glob("*.py"):
+    for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "t":
                 first = node.args[0]

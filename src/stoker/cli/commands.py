@@ -18,8 +18,8 @@ class Command:
     function: str = ""  # empty: the module's `app`, a group of commands
 
 
-_PLATFORM, _WORK, _MODELS, _SEE = "Platform", "Work", "Models", "See what goes on"
-SECTIONS = (_PLATFORM, _WORK, _MODELS, _SEE)
+_PLATFORM, _WORK, _MODELS, _SEE, _PLAN = "Platform", "Work", "Models", "See what goes on", "Plan"
+SECTIONS = (_PLATFORM, _WORK, _MODELS, _SEE, _PLAN)
 
 COMMANDS = (
     Command("up", "Start the platform on this machine.", _PLATFORM, "up", "up"),
@@ -41,6 +41,7 @@ COMMANDS = (
     Command("why", "Why a job waits or failed, and what to do.", _SEE, "why", "why"),
     Command("nodes", "List nodes and what is free on them.", _SEE, "nodes", "nodes"),
     Command("top", "Watch nodes and jobs, live.", _SEE, "top", "top"),
+    Command("plan", "Plan memory, training, serving, network, storage and purchases.", _PLAN, "plan"),
 )
 
 

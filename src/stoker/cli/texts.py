@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from stoker.cli.texts_plan import PLAN
 from stoker.errors import BadInput
 
 LANGUAGES = ("en", "zh")
@@ -206,4 +207,5 @@ ZH: Mapping[str, str] = {
     "{name} does not answer any more": "{name} 已下线",
     "talking to {model}; Ctrl-D ends": "正在与 {model} 对话；按 Ctrl-D 结束",
     "stopped": "已停止",
+    **PLAN,
 }  # fmt: skip

@@ -1,0 +1,24 @@
+"""``stoker plan``: what to buy, how to wire it, how to split a model over it. Works without a server.
+
+One module a subcommand; each has one function, registered here.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from stoker.cli.plan.memory import memory
+
+app = typer.Typer(
+    help="Plan memory, training, serving, network, storage and purchases.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+app.command("memory")(memory)
+
+
+@app.callback()
+def plan() -> None:
+    """Plan memory, training, serving, network, storage and purchases."""
