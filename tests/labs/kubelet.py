@@ -196,12 +196,11 @@ class Kubelet:
             return
         pod = self.pods.get(uid)
         if pod is None:
-            if manifest.get("gone") or manifest.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-                if manifest["metadata"].get("deletionTimestamp") and not manifest.get("gone"):
-                    self.keep(Pod(self, node, manifest).delete())
+            if manifest.get("gone"):
                 return
             pod = self.pods[uid] = Pod(self, node, manifest)
-            self.keep(pod.live())
+            begun = manifest.get("status", {}).get("phase", "Pending") != "Pending"
+            self.keep(pod.lost() if begun else pod.live())
         pod.manifest = {**pod.manifest, "metadata": manifest["metadata"], "spec": manifest["spec"]}
         if manifest.get("gone") or manifest["metadata"].get("deletionTimestamp"):
             pod.end(manifest["metadata"].get("deletionGracePeriodSeconds", 0))
@@ -300,6 +299,9 @@ class Kubelet:
                 self.pods = {uid: pod for uid, pod in self.pods.items() if pod.node is not node}
                 node.taken.clear()
                 await self.renew(node, status=True)
+                listed = await self.api.call("GET", f"/api/v1/pods?fieldSelector=spec.nodeName={name}")
+                for manifest in listed["items"]:
+                    self.look(manifest)
         else:
             for pod in [pod for pod in self.pods.values() if pod.name == name]:
                 pod.reason = {"evict": "Evicted", "oom": "OOMKilled"}[what]
@@ -354,6 +356,14 @@ class Pod:
                 for resource, indexes in held.items():
                     self.node.taken[resource].difference_update(indexes)
         self.over.set()
+        await self.deleted.wait()
+        await self.delete()
+
+    async def lost(self) -> None:
+        """It began before this node was started again: whatever ran is gone."""
+        self.over.set()
+        if self.manifest["status"]["phase"] == "Running":
+            await self.ended(137)
         await self.deleted.wait()
         await self.delete()
 

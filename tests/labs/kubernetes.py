@@ -4,7 +4,7 @@
         ... cluster.kubeconfig ...
 
 The binaries are taken, compressed with xz, from the folder that STOKER_KUBERNETES names (default: kubernetes in
-STOKER_SHARED, which is ../shared beside the checkout); without them, without etcd, or without root tests are skipped.
+STOKER_SHARED, by default ../shared beside the checkout); without them, without etcd or root tests are skipped.
 Everything listens on free ports of 127.0.0.1 and ends with `stop`, the API server before etcd.
 """
 
