@@ -7,6 +7,8 @@ import dataclasses
 from stoker.cluster import Device, Node
 from stoker.console.pool import COLOURS, MOST_CORES, colours_of, pool
 from stoker.console.speed import delivered
+from stoker.engine_config import EngineStatus
+from stoker.foreign import ForeignJob, Held
 from stoker.job import Job, JobSpec, JobState, Placement, Resources
 from stoker.telemetry import Telemetry, read_telemetry
 
@@ -20,7 +22,7 @@ def node(name: str = "n1", devices: int = 8, cpus: int = 64) -> Node:
 
 def job(number: int, owner: str, placements: tuple[Placement, ...], **need: int) -> Job:
     spec = JobSpec(f"job-{number}", ("true",), resources=Resources(**need))  # type: ignore[arg-type]
-    return Job(number, spec, "t", owner, JobState.RUNNING, 0.0, placements=placements)
+    return Job(number, spec, "t", owner, JobState.RUNNING, 0.0, engine="local", placements=placements)
 
 
 def test_each_device_shows_who_uses_it_and_how_well() -> None:
@@ -83,3 +85,27 @@ def test_delivered_is_measured_over_expected() -> None:
     assert delivered(read_telemetry([*lines, torn], "job/1")) == 0.61
     assert delivered(read_telemetry([lines[0], torn], "job/1")) is None
     assert delivered(Telemetry()) is None
+
+
+def other(node: str, devices: int, indexes: tuple[int, ...] = ()) -> ForeignJob:
+    return ForeignJob("local", "77", "theirs", "eve", JobState.RUNNING, (Held(node, 3, GIB, devices, indexes),))
+
+
+def test_what_others_hold_is_shown_beside_ours() -> None:
+    mine = job(1, "li", (Placement("n1", (0, 1)),), accelerators=2)
+    field = pool([node()], [mine], {}, others=[other("n1", 2)]).nodes[0]
+    assert [cell.foreign is not None for cell in field.cells] == [False, False, True, True, *[False] * 4]
+    assert (field.cpus_used, field.memory_used) == (1 + 3, GIB)
+    made = pool([node()], [mine], {}, others=[other("n1", 2, (5, 7))])
+    assert [at for at, cell in enumerate(made.nodes[0].cells) if cell.foreign] == [5, 7]
+    assert (made.devices_used, made.foreign) == (4, 2)
+
+
+def test_nodes_stand_with_their_engine_and_engines_without_nodes_are_told() -> None:
+    far = dataclasses.replace(node(), engine="far")
+    mine = dataclasses.replace(job(1, "li", (Placement("n1", (0,)),), accelerators=1), engine="far")
+    away = EngineStatus("gone", "slurm", away="connection refused")
+    made = pool([node(), far], [mine], {}, [EngineStatus("far", "slurm"), away])
+    assert [(engine.name, len(engine.nodes)) for engine in made.engines] == [("local", 1), ("far", 1), ("gone", 0)]
+    assert [len(field.jobs) for field in made.nodes] == [0, 1]
+    assert made.engines[2].status is away

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from stoker.cli.session import connect
 from stoker.cli.texts import t
 from stoker.client import Client
 from stoker.errors import BadInput
+from stoker.foreign import ForeignJob
 from stoker.job import FINAL, Job, JobState
 
 ACTIVE = tuple(state for state in JobState if state not in FINAL)
@@ -25,6 +27,9 @@ def jobs(
     user: Annotated[str, typer.Option("--user", "-u", help="Only this owner's.")] = "",
     name: Annotated[str, typer.Option("--name", "-n", help="Only of this name.")] = "",
     ship: Annotated[str, typer.Option(help="Only the stages of this shipment.")] = "",
+    others: Annotated[
+        bool, typer.Option("--others", help="What others gave to the engines directly, instead.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=10_000, help="At most so many.")] = 1000,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
     json: AsJson = False,
@@ -34,6 +39,9 @@ def jobs(
     Those that have not ended, the newest first; --all lists the others too.
     """
     client = connect()
+    if others:
+        _print_others(client.engines.foreign(), json)
+        return
     states = _states(state) or (() if all_ else ACTIVE)
 
     def find() -> list[Job]:
@@ -49,6 +57,13 @@ def jobs(
 
 def table(found: list[Job]) -> str:
     return columns(squeue.HEADER, squeue.rows(found, time.time()), right=squeue.RIGHT)
+
+
+def _print_others(found: Sequence[ForeignJob], json: bool) -> None:
+    if json:
+        print_json(found)
+    else:
+        say(columns(squeue.FOREIGN_HEADER, squeue.foreign_rows(found, time.time()), right=squeue.RIGHT))
 
 
 def _print(found: list[Job], client: Client, states: tuple[JobState, ...]) -> None:

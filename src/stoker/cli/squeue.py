@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
+from stoker.foreign import ForeignJob
 from stoker.job import Job, JobState
 from stoker.spelling import format_array
 from stoker.units import format_clock
 
 HEADER = ("JOBID", "NAME", "USER", "ST", "TIME", "NODES", "NODELIST(REASON)", "QUEUE")
-RIGHT = ("TIME", "NODES")
+RIGHT = ("TIME", "NODES", "DEVICES")
+FOREIGN_HEADER = ("ENGINE", "JOBID", "NAME", "USER", "ST", "TIME", "NODES", "DEVICES", "NODELIST(REASON)", "QUEUE")
 
 
 def rows(jobs: Iterable[Job], now: float) -> Iterator[Sequence[str]]:
@@ -22,6 +24,17 @@ def rows(jobs: Iterable[Job], now: float) -> Iterator[Sequence[str]]:
         else:
             indices = sorted(job.array_index for job in alike if job.array_index is not None)
             yield _row(alike[0], f"{alike[0].array_id}_[{format_array(indices)}]", now)
+
+
+def foreign_rows(jobs: Iterable[ForeignJob], now: float) -> Iterator[Sequence[str]]:
+    """What others run, in the same columns; its number is that of its engine."""
+    for job in jobs:
+        held = ",".join(part.node for part in job.held)
+        lasted = max(0.0, now - job.started_at) if job.started_at else 0.0
+        yield (
+            job.engine, job.id, job.name or "-", job.owner or "-", job.state.code, format_clock(lasted),
+            str(job.nodes), str(job.devices), held or f"({job.reason or 'None'})", job.queue or "-",
+        )  # fmt: skip
 
 
 def _waits_alike(job: Job) -> tuple[int, str] | None:
@@ -53,6 +66,8 @@ def elapsed(job: Job, now: float) -> float:
 def where(job: Job) -> str:
     """Nodes it holds or held, else the reason it has none, in brackets."""
     nodes = ",".join(dict.fromkeys(placement.node for placement in job.placements))
+    if job.reason == "EngineAway":
+        return "(EngineAway)"  # where it is was true when its engine last answered
     bad = job.state.final and job.state is not JobState.SUCCEEDED
     if nodes and not (bad and job.reason):
         return nodes

@@ -9,7 +9,9 @@ from typing import Protocol
 from stoker.account import Account, Role
 from stoker.cluster import Node
 from stoker.endpoint import Endpoint
+from stoker.engine_config import EngineStatus
 from stoker.finding import Finding
+from stoker.foreign import ForeignJob
 from stoker.job import Job, JobEvent, JobState
 from stoker.model import ModelVersion, Promotion
 from stoker.shipment import Shipment, Stage
@@ -88,6 +90,11 @@ class Endpoints(Protocol):
     def stop(self, name: str, who: Account) -> object: ...
 
 
+class Engines(Protocol):
+    def find(self, who: Account) -> Sequence[EngineStatus]: ...
+    def foreign(self, who: Account) -> Sequence[ForeignJob]: ...
+
+
 class Desks(Protocol):
     """The app, as far as the console needs it."""
 
@@ -101,4 +108,6 @@ class Desks(Protocol):
     def models(self) -> Models: ...
     @property
     def endpoints(self) -> Endpoints: ...
+    @property
+    def engines(self) -> Engines: ...
     def nodes(self, who: Account) -> Sequence[Node]: ...

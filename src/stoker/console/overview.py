@@ -23,7 +23,7 @@ def overview(view: Viewer) -> Response:
     waiting = app.jobs.find(who, states=(JobState.PENDING,), limit=MOST_LINES)
     return view.page(
         "overview.html",
-        pool=pool(app.nodes(who), holding, shares),
+        pool=pool(app.nodes(who), holding, shares, app.engines.find(who), app.engines.foreign(who)),
         counts=app.jobs.counts(who),
         running=holding[:MOST_LINES],
         waiting=waiting,

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stoker.cluster import WHOLE, Device, Node
+from stoker.engine_config import EngineStatus
+from stoker.foreign import ForeignJob
 from stoker.job import Job, JobState
 
 COLOURS = 10  # owners' colours in console.css: .own-0 to .own-9
@@ -24,6 +26,7 @@ class Cell:
     jobs: tuple[Job, ...] = ()
     milli: int = 0  # thousandths given away
     share: float | None = None  # delivered of expected by the first job that says
+    foreign: ForeignJob | None = None  # somebody else's job, given to the engine directly
 
     @property
     def level(self) -> int:
@@ -40,6 +43,16 @@ class NodeField:
     cpus_used: int
     memory_used: int
     jobs: tuple[Job, ...]
+    foreign: tuple[ForeignJob, ...] = ()
+
+
+@dataclass(frozen=True)
+class EngineField:
+    """The nodes of one engine; `status` is None where nobody told."""
+
+    name: str
+    nodes: tuple[NodeField, ...]
+    status: EngineStatus | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,12 @@ class Pool:
     owners: tuple[OwnerUse, ...]  # most cells first
     colours: Mapping[str, int]
     delivered: float | None  # mean share over the cells whose job says
+    engines: tuple[EngineField, ...] = ()
+
+    @property
+    def foreign(self) -> int:
+        """Cells that others' jobs hold."""
+        return sum(cell.foreign is not None for cell in self._cells())
 
     @property
     def devices(self) -> int:
@@ -62,7 +81,7 @@ class Pool:
 
     @property
     def devices_used(self) -> int:
-        return sum(bool(cell.jobs) for cell in self._cells() if cell.device)
+        return sum(bool(cell.jobs or cell.foreign) for cell in self._cells() if cell.device)
 
     @property
     def cpus(self) -> int:
@@ -84,10 +103,19 @@ class Pool:
         return (cell for field in self.nodes for cell in field.cells)
 
 
-def pool(nodes: Sequence[Node], jobs: Iterable[Job], shares: Mapping[int, float]) -> Pool:
-    """The field of `nodes` as `jobs` hold them; `shares` is delivered of expected by job id."""
-    held = _held(jobs)
-    fields = tuple(_field(node, held.get(node.name, ()), shares) for node in nodes)
+def pool(
+    nodes: Sequence[Node],
+    jobs: Iterable[Job],
+    shares: Mapping[int, float],
+    engines: Sequence[EngineStatus] = (),
+    others: Iterable[ForeignJob] = (),
+) -> Pool:
+    """The field of `nodes` as `jobs` and `others` hold them; `shares` is delivered of expected by job id."""
+    held, foreign = _held(jobs), _held_by_others(others)
+    fields = tuple(
+        _field(node, held.get((node.engine, node.name), ()), foreign.get((node.engine, node.name), ()), shares)
+        for node in nodes
+    )
     cells = [cell for field in fields for cell in field.cells if cell.jobs]
     uses = Counter(cell.jobs[0].owner for cell in cells)
     colours = colours_of(uses)
@@ -97,6 +125,7 @@ def pool(nodes: Sequence[Node], jobs: Iterable[Job], shares: Mapping[int, float]
         owners=tuple(OwnerUse(owner, colours[owner], count) for owner, count in uses.most_common()),
         colours=colours,
         delivered=sum(known) / len(known) if known else None,
+        engines=_by_engine(fields, engines),
     )
 
 
@@ -110,34 +139,73 @@ def colours_of(owners: Iterable[str]) -> dict[str, int]:
     return taken
 
 
-def _held(jobs: Iterable[Job]) -> dict[str, tuple[Job, ...]]:
-    """Node name -> the jobs that hold something of it, oldest first."""
-    held: dict[str, tuple[Job, ...]] = {}
+_Place = tuple[str, str]  # engine and node: two engines may have nodes of one name
+
+
+def _held(jobs: Iterable[Job]) -> dict[_Place, tuple[Job, ...]]:
+    """The jobs that hold something of each node, oldest first."""
+    held: dict[_Place, tuple[Job, ...]] = {}
     for job in sorted((job for job in jobs if job.state in HOLDING), key=lambda job: job.id):
         for placement in job.placements:
-            held[placement.node] = (*held.get(placement.node, ()), job)
+            place = (job.engine, placement.node)
+            held[place] = (*held.get(place, ()), job)
     return held
 
 
-def _field(node: Node, jobs: tuple[Job, ...], shares: Mapping[int, float]) -> NodeField:
-    cells = _device_cells(node, jobs, shares) if node.devices else _core_cells(node, jobs, shares)
-    return NodeField(
-        node=node,
-        cells=cells,
-        cpus_used=min(node.cpus, sum(job.spec.resources.cpus for job in jobs)),
-        memory_used=sum(job.spec.resources.memory for job in jobs),
-        jobs=jobs,
+def _held_by_others(others: Iterable[ForeignJob]) -> dict[_Place, tuple[ForeignJob, ...]]:
+    held: dict[_Place, tuple[ForeignJob, ...]] = {}
+    for job in others:
+        for part in job.held:
+            place = (job.engine, part.node)
+            held[place] = (*held.get(place, ()), job)
+    return held
+
+
+def _by_engine(fields: Sequence[NodeField], engines: Sequence[EngineStatus]) -> tuple[EngineField, ...]:
+    """Engines in the order of their nodes, then those that have none (yet)."""
+    status = {engine.name: engine for engine in engines}
+    names = dict.fromkeys((*(field.node.engine for field in fields), *status))
+    return tuple(
+        EngineField(name, tuple(field for field in fields if field.node.engine == name), status.get(name))
+        for name in names
     )
 
 
-def _device_cells(node: Node, jobs: Iterable[Job], shares: Mapping[int, float]) -> tuple[Cell, ...]:
+def _field(
+    node: Node, jobs: tuple[Job, ...], others: tuple[ForeignJob, ...], shares: Mapping[int, float]
+) -> NodeField:
+    held = [part for other in others for part in other.held if part.node == node.name]
+    cells = _device_cells(node, jobs, others, shares) if node.devices else _core_cells(node, jobs, shares)
+    cpus = sum(job.spec.resources.cpus for job in jobs) + sum(part.cpus for part in held)
+    memory = sum(job.spec.resources.memory for job in jobs) + sum(part.memory for part in held)
+    return NodeField(node, cells, min(node.cpus, cpus), memory, jobs, others)
+
+
+def _device_cells(
+    node: Node, jobs: Iterable[Job], others: Iterable[ForeignJob], shares: Mapping[int, float]
+) -> tuple[Cell, ...]:
     by_device: dict[int, list[Job]] = {}
     for job in jobs:
         for placement in job.placements:
             if placement.node == node.name:
                 for index in placement.devices:
                     by_device.setdefault(index, []).append(job)
-    return tuple(_cell(device.index, device, by_device.get(device.index, ()), shares) for device in node.devices)
+    foreign = _foreign_devices(node, others, {device.index for device in node.devices} - by_device.keys())
+    return tuple(
+        _cell(device.index, device, by_device.get(device.index, ()), shares, foreign.get(device.index))
+        for device in node.devices
+    )
+
+
+def _foreign_devices(node: Node, others: Iterable[ForeignJob], free: set[int]) -> dict[int, ForeignJob]:
+    """Which devices others' jobs hold; where their engine tells only how many, the first free ones are shown."""
+    shown: dict[int, ForeignJob] = {}
+    for other in others:
+        for part in other.held:
+            if part.node == node.name:
+                left = sorted(free - shown.keys())
+                shown |= dict.fromkeys(part.indexes or left[: part.devices], other)
+    return shown
 
 
 def _core_cells(node: Node, jobs: Iterable[Job], shares: Mapping[int, float]) -> tuple[Cell, ...]:
@@ -147,7 +215,13 @@ def _core_cells(node: Node, jobs: Iterable[Job], shares: Mapping[int, float]) ->
     return tuple(_cell(core, None, by_core[core : core + 1], shares) for core in range(node.cpus))
 
 
-def _cell(index: int, device: Device | None, jobs: Sequence[Job], shares: Mapping[int, float]) -> Cell:
+def _cell(
+    index: int,
+    device: Device | None,
+    jobs: Sequence[Job],
+    shares: Mapping[int, float],
+    foreign: ForeignJob | None = None,
+) -> Cell:
     milli = min(WHOLE, sum(job.spec.resources.milli for job in jobs))
     share = next((shares[job.id] for job in jobs if job.id in shares), None)
-    return Cell(index, device, tuple(jobs), milli, share)
+    return Cell(index, device, tuple(jobs), milli, share, None if jobs else foreign)
