@@ -66,7 +66,8 @@ MOVES: Mapping[JobState, frozenset[JobState]] = {
     JobState.PENDING: frozenset({JobState.STARTING, JobState.CANCELLED, JobState.FAILED}),
     JobState.STARTING: frozenset({JobState.RUNNING, JobState.STOPPING, JobState.PENDING}) | FINAL,
     JobState.RUNNING: frozenset({JobState.STOPPING, JobState.PENDING}) | FINAL,
-    JobState.STOPPING: frozenset({JobState.PENDING}) | FINAL,
+    # To itself: what is being taken back to be placed anew may be cancelled meanwhile.
+    JobState.STOPPING: frozenset({JobState.STOPPING, JobState.PENDING}) | FINAL,
     **{state: frozenset() for state in FINAL},
 }
 

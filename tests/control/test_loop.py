@@ -11,6 +11,7 @@ from stoker.clock import ManualClock
 from stoker.cluster import Node
 from stoker.control.changes import Changes
 from stoker.control.loop import Dispatcher
+from stoker.control.patience import PATIENCE_S
 from stoker.control.roster import Roster
 from stoker.engine import Key, Observation, Order
 from stoker.errors import Away
@@ -264,3 +265,52 @@ def test_without_the_lease_nothing_is_touched(
     monkeypatch.setattr(Lease, "held", lambda _self: False)
     assert bench.tick() == 5.0
     assert (bench.job(job).state, engine.handed) == (JobState.PENDING, [])
+
+
+def test_a_job_that_its_engine_keeps_waiting_is_called_back_and_placed_anew(
+    bench: Bench, engine: ScriptedEngine
+) -> None:
+    job = bench.add()
+    bench.tick()
+    engine.orders[Key(job, 1)] = Observation(JobState.STARTING, reason="Resources")
+    bench.tick()
+    bench.clock.advance(PATIENCE_S - 1)
+    bench.tick()
+    assert engine.cancelled == []
+    bench.clock.advance(2)
+    bench.tick()
+    assert (bench.job(job).state, engine.cancelled) == (JobState.STOPPING, [Key(job, 1)])
+    engine.orders[Key(job, 1)] = Observation(JobState.CANCELLED)
+    bench.tick()
+    again = bench.job(job)
+    assert (again.attempt, again.state, again.failures) == (2, JobState.STARTING, 0)
+    assert engine.handed[-1] == Key(job, 2)
+
+
+def test_a_job_that_begins_just_when_it_is_called_back_is_not_run_twice(
+    bench: Bench, engine: ScriptedEngine
+) -> None:
+    job = bench.add()
+    bench.tick()
+    engine.orders[Key(job, 1)] = Observation(JobState.STARTING, reason="Resources")
+    bench.tick()
+    bench.clock.advance(PATIENCE_S)
+    bench.tick()
+    engine.say(job, JobState.CANCELLED)
+    bench.tick()
+    assert (bench.job(job).state, bench.job(job).attempt) == (JobState.PREEMPTED, 1)
+
+
+def test_who_cancels_a_job_that_is_called_back_has_it_cancelled(bench: Bench, engine: ScriptedEngine) -> None:
+    job = bench.add()
+    bench.tick()
+    engine.orders[Key(job, 1)] = Observation(JobState.STARTING, reason="Resources")
+    bench.tick()
+    bench.clock.advance(PATIENCE_S)
+    bench.tick()
+    bench.store.move(
+        [Move(bench.job(job), JobState.STOPPING, "Cancelled", fields={"cancel_requested": True})], at=1.0
+    )
+    engine.orders[Key(job, 1)] = Observation(JobState.CANCELLED)
+    bench.tick()
+    assert bench.job(job).state is JobState.CANCELLED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stoker.finding import Finding, Verdict
-from stoker.job import Job, JobSpec, JobState
+from stoker.job import Job, JobSpec, JobState, Placement
 from stoker.why import InTheWay, explain
 
 
@@ -81,3 +81,22 @@ def test_a_failed_stage_goes_on_with_its_shipment() -> None:
     assert why(failed).remedy == (
         "read its log, correct the cause and go on where it stopped: stoker ship --resume ship-1"
     )
+
+
+def at_engine(reason: str, message: str = "") -> Job:
+    held = (Placement("gpu3", (0, 1)),)
+    return job(JobState.STARTING, engine="hpc", attempt=2, placements=held, reason=reason, message=message)
+
+
+def test_a_job_that_its_engine_keeps_waiting_says_why_in_the_engines_words() -> None:
+    found = why(at_engine("QOSMaxGRESPerUser"))
+    assert found.claim == "hpc keeps it waiting since 5 min: QOSMaxGRESPerUser"
+    assert found.evidence == ("handed over to hpc for gpu3, attempt 2",)
+    assert "quality of service" in found.remedy
+    assert why(at_engine("SomethingNew", "as told")).claim.endswith("SomethingNew (as told)")
+
+
+def test_a_job_on_an_engine_that_is_away_is_not_known() -> None:
+    found = why(at_engine("EngineAway", "not known how it is: hpc connection refused; it last answered 2 min ago"))
+    assert (found.verdict, found.claim[:9]) == (Verdict.UNKNOWN, "not known")
+    assert "bring the engine back" in found.remedy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stoker.control.patience import CALLED_BACK
 from stoker.engine import Observation
 from stoker.job import Job, JobState
 from stoker.store.jobs import Move
@@ -26,6 +27,8 @@ def after_end(job: Job, seen: Observation, now: float) -> Move:
         "ended_at": seen.ended_at or now,
         "exit_code": seen.exit_code,
     }
+    if job.state is JobState.STOPPING and job.reason == CALLED_BACK and not job.cancel_requested:
+        return _called_back(job, seen, now)
     if job.cancel_requested:
         return Move(job, JobState.CANCELLED, job.reason, job.message or "cancelled", ended)
     taken_away = seen.state in _TAKEN_AWAY
@@ -35,6 +38,16 @@ def after_end(job: Job, seen: Observation, now: float) -> Move:
         return _again(job, seen, now, failures=job.failures + 1)
     failures = job.failures + (seen.state is not JobState.SUCCEEDED)
     return Move(job, seen.state, seen.reason, seen.message, {**ended, "failures": failures})
+
+
+def _called_back(job: Job, seen: Observation, now: float) -> Move:
+    """It goes back to the queue, unless it began in the very moment in which it was called."""
+    if seen.started_at is None or job.spec.requeue:
+        return _again(job, seen, now, failures=job.failures)
+    if seen.state is not JobState.CANCELLED:
+        return Move(job, seen.state, seen.reason, seen.message, {"started_at": seen.started_at, "ended_at": now})
+    told = f"began on {job.engine} just when it was called back to be placed anew"
+    return Move(job, JobState.PREEMPTED, "Preempted", told, {"started_at": seen.started_at, "ended_at": now})
 
 
 def _again(job: Job, seen: Observation, now: float, *, failures: int) -> Move:

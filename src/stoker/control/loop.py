@@ -17,6 +17,7 @@ from stoker.control.changes import Changes
 from stoker.control.ends import after_end
 from stoker.control.fleet import Fleet
 from stoker.control.ledger import Ledger
+from stoker.control.patience import CALLED_BACK, PATIENCE_S, Patience
 from stoker.control.roster import Roster
 from stoker.engine import Key, Observation
 from stoker.errors import StokerError
@@ -43,6 +44,7 @@ class Dispatcher:
         self._changes = changes
         self._clock = clock
         self._ledger = Ledger(store)
+        self._patience = Patience()
         self._wake = threading.Event()
         self._stopping = False
         self._pause = threading.Event()  # set to cut a pause short
@@ -95,6 +97,7 @@ class Dispatcher:
         self._note_begun()
         self._note_ended()
         self._hand_over_again()
+        self._call_back()
         self._end_stopping()
         plan = decide(self._snapshot())
         self.waits = plan.waits
@@ -152,6 +155,11 @@ class Dispatcher:
         self._move([after_end(job, _lost(job), now) for job in lost])
         self._submit(starting)
 
+    def _call_back(self) -> None:
+        """What its engine keeps waiting although there was room is taken back, to be placed where there is some."""
+        worn = self._patience.worn(self._said(), self._clock.now())
+        self._move([Move(job, JobState.STOPPING, CALLED_BACK, _kept(job, said)) for job, said in worn])
+
     def _end_stopping(self) -> None:
         for job, said in self._said():
             if job.state is JobState.STOPPING and not said.state.final:
@@ -201,8 +209,10 @@ class Dispatcher:
         dues: list[float] = []
         if plan.wake_at is not None:
             dues.append(max(0.0, plan.wake_at - self._clock.now()))
-        if self._fleet.away:
-            dues.append(_TROUBLE_SECONDS)
+        if self._fleet.away.keys() & self._fleet.silent:
+            dues.append(_TROUBLE_SECONDS)  # the others tell when they are back
+        if any(job.state is JobState.STARTING for job in self._ledger.active()):
+            dues.append(PATIENCE_S)
         if any(job.engine in self._fleet.silent for job in self._ledger.active()):
             dues.append(_ASK_SECONDS)
         return min(dues, default=None)
@@ -210,6 +220,10 @@ class Dispatcher:
 
 def _lost(job: Job) -> Observation:
     return Observation(JobState.NODE_FAIL, reason="NodeFail", message=f"{job.engine} does not know it any more")
+
+
+def _kept(job: Job, said: Observation) -> str:
+    return f"{job.engine} kept it waiting: {said.reason}; it is placed anew"
 
 
 def _starting(start: Start) -> Move:

@@ -220,7 +220,12 @@ def _move(connection: Connection, step: Move) -> Job | None:
         old, **{"reason": step.reason, "message": step.message, **step.fields, "state": step.state}
     )
     changes = {name: _column(new, name) for name in {"state", "reason", "message", *step.fields}}
-    unmoved = (jobs.c.id == old.id, jobs.c.state == old.state.value, jobs.c.attempt == old.attempt)
+    unmoved = (
+        jobs.c.id == old.id,
+        jobs.c.state == old.state.value,
+        jobs.c.attempt == old.attempt,
+        jobs.c.cancel_requested == old.cancel_requested,
+    )
     if connection.execute(jobs.update().where(*unmoved).values(**changes)).rowcount != 1:
         return None
     return new

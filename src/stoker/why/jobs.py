@@ -28,6 +28,8 @@ def explain(job: Job, *, ahead: InTheWay, holders: InTheWay, tail: bytes, error:
     subject = f"job/{job.label}"
     if job.state is JobState.PENDING:
         return _waiting(subject, job, ahead, holders, now)
+    if not job.state.final and job.reason and job.state is not JobState.STOPPING:
+        return _at_its_engine(subject, job, now)
     if not job.state.final:
         since = f" since {format_duration(now - job.started_at)}" if job.started_at else ""
         return Finding(subject, Verdict.UNKNOWN, f"{job.state}{since}; whether it is fast enough was not measured")
@@ -46,6 +48,41 @@ def _waiting(subject: str, job: Job, ahead: InTheWay, holders: InTheWay, now: fl
     evidence = [f"{what}: {_named(jobs)}" for what, jobs in told.items() if jobs.seen or jobs.hidden]
     return Finding(subject, Verdict.UNKNOWN, claim, tuple(evidence), _REMEDIES.get(job.reason, ""))
 
+
+def _at_its_engine(subject: str, job: Job, now: float) -> Finding:
+    """It was handed over, and its engine says something about it, or nothing any more."""
+    nodes = ", ".join(placement.node for placement in job.placements)
+    evidence = (f"handed over to {job.engine} for {nodes}, attempt {job.attempt}",)
+    if job.reason == "EngineAway":
+        return Finding(subject, Verdict.UNKNOWN, job.message, evidence, _REMEDIES[job.reason])
+    claim = f"{job.engine} keeps it waiting since {format_duration(max(0.0, now - job.submitted_at))}: {job.reason}"
+    if job.message:
+        claim += f" ({job.message})"
+    return Finding(subject, Verdict.UNKNOWN, claim, evidence, _of_engine(job.reason))
+
+
+def _of_engine(reason: str) -> str:
+    """What helps against a reason in an engine's own words."""
+    return next((remedy for sign, remedy in _ENGINE_REMEDIES.items() if sign in reason), "")
+
+
+# Parts of the reasons of Slurm (squeue's manual page, JOB REASON CODES) and Kubernetes; the first that fits counts.
+_ENGINE_REMEDIES = {
+    "QOS": "a limit of its quality of service is reached: ask for less, use another QOS, or ask the Slurm admin",
+    "Assoc": "a limit of its account is reached: ask for less, use another account, or ask the Slurm admin",
+    "Reservation": "the reservation is not active or does not hold these nodes; see: scontrol show reservation",
+    "PartitionTimeLimit": "ask for less time (--time), or for a partition that allows it",
+    "PartitionNodeLimit": "ask for fewer nodes, or for a partition that allows as many",
+    "PartitionDown": "the partition is down; ask the Slurm admin, or use another queue",
+    "PartitionInactive": "the partition is inactive; ask the Slurm admin, or use another queue",
+    "Licenses": "it waits for a licence; it starts when one is free",
+    "ReqNodeNotAvail": "its node became unavailable after it was placed; in a while it is placed anew",
+    "Resources": "somebody else took the place meanwhile; in a while it is placed anew",
+    "Priority": "the engine lets others go first; it starts when they have started",
+    "ImagePull": "the image cannot be pulled: check its name and the pull secret",
+    "ErrImage": "the image cannot be pulled: check its name and the pull secret",
+    "Unschedulable": "no node of the cluster takes it now; the message says which condition fails where",
+}
 
 _REMEDIES = {
     "Priority": "it starts when those ahead have started; a higher priority moves it forward",
