@@ -1,0 +1,51 @@
+"""Fixtures that stand for real systems. Each is started once per run, when the first test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.labs import slurm as slurm_lab
+from tests.labs import sshd as sshd_lab
+from tests.labs.slurm import SlurmLab
+from tests.labs.sshd import LoginNode
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[SlurmLab]:
+    """A Slurm of 4 nodes with slurmrestd; skips plainly where it cannot run."""
+    if why := slurm_lab.missing():
+        pytest.skip(why)
+    lab = SlurmLab(nodes=4, rest=True)
+    try:
+        lab.up()
+        yield lab
+    finally:
+        lab.down()
+
+
+@pytest.fixture
+def slurm(slurm_cluster: SlurmLab) -> Iterator[SlurmLab]:
+    """The same, healed after the test: no jobs, every daemon at work, every node idle."""
+    yield slurm_cluster
+    slurm_cluster.heal()
+
+
+@pytest.fixture(scope="session")
+def login_host() -> Iterator[LoginNode]:
+    if why := sshd_lab.missing():
+        pytest.skip(why)
+    lab = LoginNode()
+    try:
+        lab.up()
+        yield lab
+    finally:
+        lab.down()
+
+
+@pytest.fixture
+def login(login_host: LoginNode) -> Iterator[LoginNode]:
+    """A login node to reach over SSH, at work again after the test."""
+    yield login_host
+    login_host.heal()
