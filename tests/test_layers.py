@@ -16,9 +16,9 @@ ROOT = Path(stoker.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("units", "errors", "clock", "typed", "probe", "environment"),
     (
-        "account", "cluster", "endpoint", "engine", "engine_config", "expectation", "file", "finding", "foreign",
-        "home", "job", "job_environment", "jobfile", "model", "page", "sbatch", "sbatch_directives", "shipment",
-        "signal", "spelling", "telemetry", "usage",
+        "account", "balance", "cluster", "endpoint", "engine", "engine_config", "expectation", "file", "finding",
+        "foreign", "home", "hostlist", "job", "job_environment", "jobfile", "model", "node_drain", "node_move",
+        "page", "sbatch", "sbatch_directives", "shipment", "signal", "spelling", "telemetry", "usage",
     ),
     ("perf",),
     ("judge",),

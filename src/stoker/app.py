@@ -11,12 +11,14 @@ from stoker.cluster import Node
 from stoker.control.accounts import AccountDesk
 from stoker.control.carrier import Carrier
 from stoker.control.changes import Changes
+from stoker.control.drains import DrainDesk
 from stoker.control.endpoints import EndpointDesk
 from stoker.control.engines import EngineDesk
 from stoker.control.files import FileDesk
 from stoker.control.jobs import JobDesk
 from stoker.control.loop import Dispatcher
 from stoker.control.models import ModelDesk
+from stoker.control.moves import MoveDesk
 from stoker.control.rights import require
 from stoker.control.roster import Roster
 from stoker.control.shipments import ShipmentDesk
@@ -25,18 +27,21 @@ from stoker.engine_config import EngineConfig
 from stoker.engines.local import LocalEngine
 from stoker.errors import BadInput
 from stoker.home import Home
+from stoker.node_drain import with_drains
 from stoker.sources.declared import declared_devices
 from stoker.sources.node import local_node
 from stoker.sources.nvidia_smi import nvidia_devices
 from stoker.store.accounts import AccountStore
 from stoker.store.artifacts import Artifacts
 from stoker.store.database import Database
+from stoker.store.drains import DrainStore
 from stoker.store.endpoints import EndpointStore
 from stoker.store.engines import EngineStore
 from stoker.store.files import FileStore
 from stoker.store.home import HomeLock
 from stoker.store.jobs import JobStore
 from stoker.store.lease import Lease
+from stoker.store.moves import MoveStore
 from stoker.store.promotions import PromotionJournal
 from stoker.store.registry import Registry
 from stoker.store.shipments import ShipmentStore
@@ -77,7 +82,8 @@ class App:
         self.changes = Changes()
         job_store = JobStore(self.database)
         self.lease = Lease(self.database)
-        self.dispatcher = Dispatcher(job_store, self.roster, self.lease, self.changes, self.clock)
+        drain_store = DrainStore(self.database)
+        self.dispatcher = Dispatcher(job_store, self.roster, self.lease, self.changes, self.clock, drain_store.all)
         self.jobs = JobDesk(job_store, self.roster, self.dispatcher, self.changes, self.clock)
         self.accounts = AccountDesk(AccountStore(self.database), self.clock)
         self.files = FileDesk(
@@ -87,6 +93,18 @@ class App:
             EngineStore(self.database), job_store, self.roster, self.dispatcher, self._build_engine, self.clock
         )
         self.engines.load()
+        self.drains = DrainDesk(
+            drain_store, self.roster, self.dispatcher, self.changes, self.clock, self.database.installation()
+        )
+        self.moves = MoveDesk(
+            MoveStore(self.database),
+            job_store,
+            self.drains,
+            self.roster,
+            self.dispatcher,
+            self.changes,
+            self.clock,
+        )
         self._wire_shipping()
 
     @classmethod
@@ -121,11 +139,11 @@ class App:
             self.largest_node,
             self.files.content,
         )
-        self.carrier = Carrier(self.changes, (self.endpoints.reconcile, self.shipments.advance))
+        self.carrier = Carrier(self.changes, (self.moves.advance, self.endpoints.reconcile, self.shipments.advance))
 
     def nodes(self, who: Account) -> tuple[Node, ...]:
         require(who, Role.VIEWER, "see the nodes")
-        return self.dispatcher.nodes()
+        return with_drains(self.dispatcher.nodes(), self.drains.kept())
 
     def largest_node(self) -> Node | None:
         """The node with the most devices, then memory: what one job can count on at best."""

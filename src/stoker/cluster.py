@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 WHOLE = 1000  # a device is shared in thousandths
 
@@ -49,6 +50,17 @@ class Node:
     def machine(self) -> str:
         """What two engines that share a machine call it alike."""
         return self.host or self.name.partition(".")[0].lower()
+
+    @property
+    def place(self) -> Place:
+        return Place(self.engine, self.name)
+
+
+class Place(NamedTuple):
+    """A node of one engine: two engines may have nodes of the same name."""
+
+    engine: str
+    node: str
 
 
 @dataclass(frozen=True)

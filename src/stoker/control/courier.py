@@ -110,6 +110,11 @@ class Courier:
         age = format_duration(max(0.0, self._clock.now() - self.answered_at))
         return f"{self._trouble}; it last answered {age} ago"
 
+    @property
+    def trouble(self) -> str:
+        """The same without the age, so that it stays the same text."""
+        return self._trouble
+
     def submit(self, orders: Sequence[Order]) -> Mapping[Key, str]:
         """Taken along; what the engine refuses is told by `states` as a failure."""
         self._check()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stoker.control.patience import CALLED_BACK
+from stoker.control.preemption import as_preempted
 from stoker.engine import Observation
 from stoker.job import Job, JobState
 from stoker.store.jobs import Move
@@ -22,6 +23,7 @@ _TAKEN_AWAY = (
 
 def after_end(job: Job, seen: Observation, now: float) -> Move:
     """The move for `job` when its engine says `seen` (final). A cancelled job stays so, however it ended."""
+    seen = as_preempted(job, seen)
     ended = {
         "started_at": seen.started_at or job.started_at,
         "ended_at": seen.ended_at or now,

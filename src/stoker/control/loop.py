@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from stoker.clock import Clock
-from stoker.cluster import Node
+from stoker.cluster import Node, Place
 from stoker.control.changes import Changes
 from stoker.control.ends import after_end
 from stoker.control.fleet import Fleet
@@ -23,6 +23,7 @@ from stoker.engine import Key, Observation
 from stoker.errors import StokerError
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobState
+from stoker.node_drain import NodeDrain, with_drains
 from stoker.schedule import Plan, Snapshot, Start, Wait, decide
 from stoker.store.jobs import JobStore, Move
 from stoker.store.lease import Lease
@@ -37,8 +38,19 @@ _LEASE_SECONDS = 5.0  # how often one that does not lead tries to
 class Dispatcher:
     """`waits` says why each pending job waits, as of the last pass."""
 
-    def __init__(self, store: JobStore, roster: Roster, lease: Lease, changes: Changes, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        roster: Roster,
+        lease: Lease,
+        changes: Changes,
+        clock: Clock,
+        drains: Callable[[], Mapping[Place, NodeDrain]] = dict,
+    ) -> None:
+        """`drains`: the nodes that the platform keeps closed, read anew in every pass."""
         self._store = store
+        self._drains = drains
+        self._kept: Mapping[Place, NodeDrain] = {}
         self._fleet = Fleet(roster)
         self._lease = lease
         self._changes = changes
@@ -50,6 +62,7 @@ class Dispatcher:
         self._pause = threading.Event()  # set to cut a pause short
         self._thread: threading.Thread | None = None
         self.waits: Mapping[int, Wait] = {}
+        self.passed_at = 0.0  # when the last whole pass began; 0 while another process dispatches
         self._fleet.notify(self.wake)
         self._fleet.look(())  # so that what can never run is refused from the first submission on
 
@@ -70,7 +83,11 @@ class Dispatcher:
 
     def nodes(self) -> tuple[Node, ...]:
         """What all engines offer, as seen in the last pass."""
-        return self._fleet.nodes()
+        return with_drains(self._fleet.nodes(), self._kept)
+
+    def shown(self, engine: str) -> tuple[Node, ...]:
+        """The nodes of `engine` as it showed them last, whatever we keep closed."""
+        return tuple(node for node in self._fleet.nodes() if node.engine == engine)
 
     def others(self) -> tuple[ForeignJob, ...]:
         """What was given to the engines without us, as seen in the last pass."""
@@ -90,8 +107,11 @@ class Dispatcher:
 
     def tick(self) -> float | None:
         """One pass; returns after how many seconds the next is due even if nothing happens."""
+        began = self._clock.now()
         if not self._lease.held():
+            self.passed_at = 0.0
             return _LEASE_SECONDS
+        self._kept = self._drains()
         self._ledger.refresh()
         self._fleet.look({job.engine for job in self._ledger.active()})
         self._note_begun()
@@ -102,6 +122,7 @@ class Dispatcher:
         plan = decide(self._snapshot())
         self.waits = plan.waits
         self._apply(plan)
+        self.passed_at = began
         return self._next_due(plan)
 
     def _run(self) -> None:
@@ -168,7 +189,7 @@ class Dispatcher:
     def _snapshot(self) -> Snapshot:
         return Snapshot(
             now=self._clock.now(),
-            nodes=self._fleet.nodes(),
+            nodes=self.nodes(),
             pending=self._ledger.pending(),
             active=self._ledger.active(),
             depended=self._ledger.depended(),

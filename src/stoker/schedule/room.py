@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
-from stoker.cluster import WHOLE, Device, Health, Node
+from stoker.cluster import WHOLE, Device, Health, Node, Place
 from stoker.foreign import ForeignJob, Held
 from stoker.job import Job, JobSpec, Placement, Resources
 
 _SLOTS_PER_CPU = 16
 _LEAST_SLOTS = 64
-
-
-class Place(NamedTuple):
-    """Two engines may have nodes of the same name."""
-
-    engine: str
-    node: str
 
 
 class Room:
@@ -105,7 +97,7 @@ class Rooms:
     them is not free through the other."""
 
     def __init__(self, nodes: Iterable[Node]) -> None:
-        self._rooms = {Place(node.engine, node.name): Room(node) for node in nodes}
+        self._rooms = {node.place: Room(node) for node in nodes}
         twins: dict[str, list[Place]] = {}
         for place, room in self._rooms.items():
             twins.setdefault(room.node.machine, []).append(place)

@@ -151,6 +151,33 @@ engines = Table(
     Column("document", Text, nullable=False),  # EngineConfig as JSON
 )
 
+# Nodes that this platform keeps closed, on whichever engine.
+drains = Table(
+    "drains",
+    metadata,
+    Column("engine", String(64), primary_key=True),
+    Column("node", String(256), primary_key=True),
+    Column("document", Text, nullable=False),  # NodeDrain as JSON
+)
+
+# Machines on their way from one engine to another.
+moves = Table(
+    "moves",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("active", String(256), unique=True),  # the machine, until the move is over: it has one at a time
+    Column("created_at", Float, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("document", Text, nullable=False),  # NodeMove as JSON
+)
+
+balances = Table(
+    "balances",
+    metadata,
+    Column("pair", String(128), primary_key=True),
+    Column("document", Text, nullable=False),  # Balance as JSON
+)
+
 # Append-only: who moved which alias when.
 promotions = Table(
     "promotions",

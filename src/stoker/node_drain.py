@@ -1,0 +1,28 @@
+"""NodeDrain: that this platform keeps new work away from a node, and why. It is what may be taken back later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from stoker.cluster import Node, Place
+
+
+@dataclass(frozen=True)
+class NodeDrain:
+    """Its `reason` is what the engine was told, and by which the engine knows the drain as ours."""
+
+    place: Place
+    reason: str
+    who: str
+    at: float  # seconds since the epoch
+    move: int = 0  # the move that left the node closed; 0: an administrator drained it
+
+
+def with_drains(nodes: Iterable[Node], kept: Mapping[Place, NodeDrain]) -> tuple[Node, ...]:
+    """`nodes` with those closed that we keep closed, whatever their engine shows by now."""
+    return tuple(_closed(node, kept[node.place]) if node.place in kept else node for node in nodes)
+
+
+def _closed(node: Node, drain: NodeDrain) -> Node:
+    return replace(node, schedulable=False, reason=drain.reason)
