@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from stoker.cluster import Node
 from stoker.control.accounts import AccountDesk
 from stoker.control.carrier import Carrier
 from stoker.control.changes import Changes
+from stoker.control.courier import Courier
 from stoker.control.drains import DrainDesk
 from stoker.control.endpoints import EndpointDesk
 from stoker.control.engines import EngineDesk
 from stoker.control.files import FileDesk
 from stoker.control.jobs import JobDesk
 from stoker.control.loop import Dispatcher
+from stoker.control.luggage import Luggage
 from stoker.control.models import ModelDesk
 from stoker.control.moves import MoveDesk
 from stoker.control.rights import require
@@ -27,19 +30,21 @@ from stoker.engine_config import EngineConfig
 from stoker.engines.local import LocalEngine
 from stoker.errors import BadInput
 from stoker.home import Home
+from stoker.job import JobState
 from stoker.node_drain import with_drains
 from stoker.sources.declared import declared_devices
 from stoker.sources.node import local_node
 from stoker.sources.nvidia_smi import nvidia_devices
 from stoker.store.accounts import AccountStore
 from stoker.store.artifacts import Artifacts
+from stoker.store.attachments import Attachments
 from stoker.store.database import Database
 from stoker.store.drains import DrainStore
 from stoker.store.endpoints import EndpointStore
 from stoker.store.engines import EngineStore
 from stoker.store.files import FileStore
 from stoker.store.home import HomeLock
-from stoker.store.jobs import JobStore
+from stoker.store.jobs import Filter, JobStore
 from stoker.store.lease import Lease
 from stoker.store.moves import MoveStore
 from stoker.store.promotions import PromotionJournal
@@ -83,12 +88,17 @@ class App:
         job_store = JobStore(self.database)
         self.lease = Lease(self.database)
         drain_store = DrainStore(self.database)
-        self.dispatcher = Dispatcher(job_store, self.roster, self.lease, self.changes, self.clock, drain_store.all)
-        self.jobs = JobDesk(job_store, self.roster, self.dispatcher, self.changes, self.clock)
         self.accounts = AccountDesk(AccountStore(self.database), self.clock)
         self.files = FileDesk(
             FileStore(self.database), home.files, self.clock, size_limit=self.settings.upload_limit
         )
+        self.attachments = Attachments(home.attachments)
+        self.attachments.sweep(lambda: _attached(job_store))
+        luggage = Luggage(self.files.path, self.attachments, self._engine_config)
+        self.dispatcher = Dispatcher(
+            job_store, self.roster, self.lease, self.changes, self.clock, drain_store.all, luggage.order
+        )
+        self.jobs = JobDesk(job_store, self.roster, self.dispatcher, self.changes, self.clock, self.files.content)
         self.engines = EngineDesk(
             EngineStore(self.database), job_store, self.roster, self.dispatcher, self._build_engine, self.clock
         )
@@ -120,6 +130,7 @@ class App:
             EndpointStore(self.database),
             self.jobs,
             registry,
+            self.attachments,
             self.home,
             self.clock,
             self.changes,
@@ -133,6 +144,7 @@ class App:
             self.endpoints,
             registry,
             artifacts,
+            self.attachments,
             self.home,
             self.clock,
             self.changes,
@@ -149,6 +161,11 @@ class App:
         """The node with the most devices, then memory: what one job can count on at best."""
         nodes = self.dispatcher.nodes()
         return max(nodes, key=lambda node: (len(node.devices), node.memory, node.cpus), default=None)
+
+    def _engine_config(self, name: str) -> EngineConfig | None:
+        """How an engine was added; None of this machine's own."""
+        engine = self.roster.get(name)
+        return engine.config if isinstance(engine, Courier) else None
 
     def _build_engine(self, config: EngineConfig) -> Engine:
         """Each kind is loaded only where it is used: its client may be heavy."""
@@ -173,3 +190,9 @@ class App:
         self.lease.release()
         self.database.close()
         self.lock.release()
+
+
+def _attached(jobs: JobStore) -> set[str]:
+    """The private files that jobs which have not ended still need."""
+    live = Filter(states=tuple(state for state in JobState if not state.final))
+    return {job.spec.attached for job in jobs.find(live, limit=sys.maxsize)}

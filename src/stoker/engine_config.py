@@ -25,6 +25,8 @@ class EngineConfig:
     kind: str  # "slurm", "kubernetes"
     site: str = ""  # where it stands: on-prem, cloud, edge
     taints: tuple[str, ...] = ()  # only jobs that tolerate all of them are placed here
+    python: str = ""  # interpreter on its nodes that has stoker, for stages and replicas; empty: python3
+    paths: Mapping[str, str] = field(default_factory=dict)  # folder here -> where its nodes see the same folder
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -34,6 +36,9 @@ class EngineConfig:
             )
         if self.name == LOCAL:
             raise BadInput(f'"{LOCAL}" is the engine of this machine; choose another name', param="name")
+        for path in (path for pair in self.paths.items() for path in pair):
+            if not path.startswith("/") or "\n" in path or "=" in path:
+                raise BadInput(f"{path!r} is no absolute path without =; write /here=/there", param="paths")
 
 
 def settings_of(config: EngineConfig, kind: type[T]) -> T:

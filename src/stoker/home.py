@@ -56,6 +56,11 @@ class Home:
         return self.path / "secrets"
 
     @property
+    def attachments(self) -> Path:
+        """Private files of the platform's own jobs."""
+        return self.path / "attachments"
+
+    @property
     def files(self) -> Path:
         """Uploaded files."""
         return self.path / "files"

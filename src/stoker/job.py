@@ -164,6 +164,7 @@ class JobSpec:
     reservation: str = ""  # Slurm's
     exclusive: bool = False  # whole nodes, whatever of them it asks for
     package: str = ""  # id of an uploaded .tar.gz that is unpacked into the job's folder before it runs
+    attached: str = ""  # of the platform's own jobs: its private files that go along
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -52,6 +52,7 @@ ALIASES = {
     "dependency": "depends",
     "image_id": "image",
     "volumes": "mounts",
+    "files": "package",
     "site": "sites",
 }
 RESOURCE_ALIASES = {"gpu": "accelerators", "gpus": "accelerators", "cpu": "cpus"}
@@ -278,6 +279,7 @@ _FIELDS: Mapping[str, tuple[str, _Reader]] = {  # name in the file -> field of J
     "image": ("image", _image),
     "mounts": ("mounts", _mounts),
     "reservation": ("reservation", _text),
+    "package": ("package", _text),
     "labels": ("labels", _labels),
 }
 FIELDS = (*_FIELDS, "setup", "run", "envs")  # the last three are read together

@@ -232,3 +232,18 @@ def test_a_viewer_may_look_and_not_touch(stoker: Stoker, site: Site, monkeypatch
     assert stoker("keys", "revoke", made["key"]["id"]).code == 0
     monkeypatch.setenv("STOKER_API_KEY", made["secret"])
     assert "revoked" in stoker("jobs").err
+
+
+def test_a_sent_tree_is_where_the_job_begins(
+    stoker: Stoker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "sub" / "told").write_text("sent\n")
+    assert stoker("run", "--send", str(tree), "-f", "--", "cat", "sub/told").out.endswith("sent\n")
+    assert stoker("run", "--send", str(tree), "-D", "sub", "-f", "--", "cat", "told").out.endswith("sent\n")
+    (tree / "job.yaml").write_text("package: .\nworkdir: sub\nrun: cat told\n")
+    assert stoker("run", str(tree / "job.yaml"), "-f").out.endswith("sent\n")
+    packages = [file for file in stoker("files", "list", "--json").json if file["purpose"] == "package"]
+    assert len(packages) == 2  # before and after the job file was written
+    assert stoker("run", "--send", str(tmp_path / "none"), "--", "true").code == 2

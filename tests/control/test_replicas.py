@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from stoker.cluster import Device, Node
 from stoker.control.replicas import replica_spec
 from stoker.endpoint import Endpoint
-from stoker.home import Home
 from stoker.model import ModelVersion
 
 BARE = Node("cpu01", "local", cpus=2, memory=8 << 30)
@@ -29,8 +26,8 @@ WITH_DEVICES = Node(
         ("torch", None, 0),
     ],
 )
-def test_devices_go_to_engines_that_use_them(tmp_path: Path, engine: str, node: Node | None, devices: int) -> None:
+def test_devices_go_to_engines_that_use_them(engine: str, node: Node | None, devices: int) -> None:
     endpoint = Endpoint("support", "red", "ada", None, 1, 0.0)
     version = ModelVersion("support", 1, 0.0, "artifact", engine, "base")
-    spec = replica_spec(endpoint, version, Home(tmp_path), tmp_path / "key", node)
+    spec = replica_spec(endpoint, version, "attached", node)
     assert (spec.resources.accelerators, spec.resources.cpus) == (devices, 0)

@@ -84,7 +84,7 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(platform: Platform, data: 
     while (client.shipments.telemetry(shipment.id, Stage.TRAIN).step or 0) < 7:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(trainer(platform.home, running.stage(Stage.TRAIN).key), signal.SIGKILL)
+    os.kill(trainer(platform.home, job), signal.SIGKILL)
     failed = finish(client, shipment.id)
     assert failed.state is ShipmentState.FAILED
     assert "signal" in failed.message.lower() or "killed" in failed.message.lower(), failed.message
@@ -104,16 +104,16 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(platform: Platform, data: 
     client.close()
 
 
-def trainer(home: Path, key: str) -> int:
-    """The process that runs the train recipe for `key`."""
+def trainer(home: Path, job: int) -> int:
+    """The process that runs the train recipe as `job`."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
+                environment = (folder / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"stoker.recipes.train" in words and any(
-                str(home).encode() in w and key.encode() in w for w in words
-            ):
+            mine = f"STOKER_FILES={home}/jobs/{job}/".encode()
+            if b"stoker.recipes.train" in words and any(entry.startswith(mine) for entry in environment):
                 return int(folder.name)
     raise AssertionError("no trainer runs")

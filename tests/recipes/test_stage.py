@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_what_a_killed_attempt_left_is_removed_by_the_next_and_a_living_one_is_l
         with start(tmp_path, hang=False) as last:
             assert last.wait(60) == 0
         left = {entry.name for entry in (tmp_path / "made").iterdir()}
-        assert left == {"key", f"key.partial-{living.pid}"}
+        assert left == {"key", f"key.partial-{living.pid}@{socket.gethostname()}"}
     finally:
         living.terminate()
         living.communicate()

@@ -15,6 +15,7 @@ from stoker.cli.session import connect
 from stoker.cli.texts import t
 from stoker.engine_config import EngineConfig, EngineStatus
 from stoker.errors import BadInput
+from stoker.spelling import parse_assignments
 from stoker.typed import read
 from stoker.units import format_duration
 
@@ -36,6 +37,10 @@ def add(
     name: Annotated[str, typer.Argument(help="How you call it.")] = "",
     site: Annotated[str, typer.Option(help="Where it stands: on-prem, cloud, edge.")] = "",
     taint: Annotated[list[str] | None, typer.Option(help="Only jobs that tolerate it come here.")] = None,
+    python: Annotated[str, typer.Option(help="Interpreter on its nodes that has stoker; else python3.")] = "",
+    path: Annotated[
+        list[str] | None, typer.Option(help="/here=/there: where its nodes see a folder of this machine.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Read name, kind and settings from YAML.")
     ] = None,
@@ -48,9 +53,13 @@ def add(
     given as paths on the platform's machine, never as text.
     """
     given: dict[str, Any] = _load(file) if file else {}
-    given |= {key: value for key, value in (("kind", kind), ("name", name), ("site", site)) if value}
+    given |= {
+        key: value for key, value in (("kind", kind), ("name", name), ("site", site), ("python", python)) if value
+    }
     if taint:
         given["taints"] = taint
+    if path:
+        given["paths"] = parse_assignments(path, environ={}, what="--path")
     given["settings"] = {**(given.get("settings") or {}), **_settings(ctx.args)}
     status = connect().engines.add(read(EngineConfig, given, what=str(file or "engine")), check=check)
     if json:

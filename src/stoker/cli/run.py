@@ -59,6 +59,7 @@ def run(
     grace: Annotated[str, typer.Option(help="Between SIGTERM and SIGKILL: 30s.")] = "",
     env: Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME=value, or NAME as set here.")] = None,
     workdir: Annotated[str, typer.Option("--workdir", "-D", help="Working folder; else this one.")] = "",
+    send: Annotated[str, typer.Option(help="Send this folder's files along; the job begins in a copy.")] = "",
     array: Annotated[str, typer.Option("--array", "-a", help="One job per index: 0-15, 1-10:2%3.")] = "",
     after: Annotated[str, typer.Option("--after", "-d", help="Dependencies: 12, afterany:12:13.")] = "",
     priority: Annotated[int | None, typer.Option(help="0 to 100.")] = None,
@@ -86,7 +87,7 @@ def run(
     here = Here.seen_by(client)
     given = parse_assignments(env or (), environ=os.environ, what="--env")
     wish = read_wish(file, tuple(arguments or ()), ctx.meta.get(_DASHES), here, given, lenient)
-    asked = wish.spec
+    asked, tree = wish.spec, send or wish.send
     spec = _override(
         asked,
         name=name,
@@ -102,9 +103,13 @@ def run(
         depends=parse_dependencies(after) if after else None,
         resources=_resources(asked.resources, gpus, cpus, mem),
         envs={**asked.envs, **given},
-        workdir=folder(workdir or asked.workdir, here),
         **_array(array),
     )
+    place = workdir or asked.workdir
+    if tree:
+        spec = replace(spec, package=client.files.send(tree).id, workdir=place)
+    else:
+        spec = replace(spec, workdir=place if spec.package else folder(place, here))
     for line in wish.notices:
         note(f"{file}: {line}")
     return _submit(client, spec, follow_it, wait_it or wish.wait, json)

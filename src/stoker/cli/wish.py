@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from stoker.sbatch import looks_like_script, read_sbatch
 from stoker.spelling import MAX_TEXT
 
 _STDIN = Path("-")
+_STDIN_NAME = "standard input"
+_UPLOADED = re.compile(r"^file-[0-9a-f]+$")
 _YAML = (".yaml", ".yml")
 
 
@@ -28,6 +31,7 @@ class Wish:
     spec: JobSpec
     notices: tuple[str, ...] = ()
     wait: bool = False
+    send: str = ""  # the folder whose files go along
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def read_wish(
             raise BadInput("nothing to run; write: stoker run -- CMD, stoker run job.yaml or stoker run script.sh")
         return Wish(JobSpec(name=_name(tail[0]), command=tail, envs=here.envs))
     text = _read(file)
-    source, name = ("standard input", "stdin") if file == _STDIN else (str(file), file.name)
+    source, name = (_STDIN_NAME, "stdin") if file == _STDIN else (str(file), file.name)
     arguments += tail or ()
     if file.suffix in _YAML or (file == _STDIN and not looks_like_script(text)):
         return _of_jobfile(text, source, _name(file.stem if file != _STDIN else name), arguments, here, given)
@@ -79,7 +83,11 @@ def _of_jobfile(
     if arguments:
         raise BadInput(f'{source}: a job file takes no arguments ("{arguments[0]}"); use --env NAME=value')
     spec = read_jobfile(text, source=source, name=name, envs=given)
-    return Wish(replace(spec, envs={**here.envs, **spec.envs}))
+    spec = replace(spec, envs={**here.envs, **spec.envs})
+    if not spec.package or _UPLOADED.match(spec.package):
+        return Wish(spec)
+    place = Path() if source == _STDIN_NAME else Path(source).parent
+    return Wish(replace(spec, package=""), send=str(place / Path(spec.package).expanduser()))
 
 
 def _read(file: Path) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from stoker.client import package
 from stoker.client.connection import Connection
 from stoker.errors import BadInput
 
@@ -19,6 +22,7 @@ class UploadedFile:
     bytes: int
     purpose: str
     created_at: int
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,24 @@ class Files:
         if not path.is_file():
             raise BadInput(f"{path} is no file; give a file, or run stoker ship with the folder", param="path")
         with path.open("rb") as stream:
-            response = self._connection.send(
-                "POST", _PATH, files={"file": (path.name, stream)}, data={"purpose": purpose}
-            )
+            return self._send(path.name, stream, purpose)
+
+    def send(self, folder: str | Path) -> UploadedFile:
+        """Pack the working tree at `folder` and upload it, unless the same was uploaded before.
+
+        Its id goes into `JobSpec.package`: the job begins in a copy of the tree.
+        """
+        place = Path(folder).resolve()
+        with tempfile.TemporaryFile() as packed:
+            digest = package.pack(place, packed)
+            known = self._connection.get(_Listing, _PATH, purpose=package.PURPOSE).data
+            if found := next((file for file in known if file.sha256 == digest), None):
+                return found
+            packed.seek(0)
+            return self._send(f"{place.name or 'root'}.tar.gz", packed, package.PURPOSE)
+
+    def _send(self, name: str, stream: BinaryIO, purpose: str) -> UploadedFile:
+        response = self._connection.send("POST", _PATH, files={"file": (name, stream)}, data={"purpose": purpose})
         return self.get(str(response.json()["id"]))
 
     def get(self, file_id: str) -> UploadedFile:

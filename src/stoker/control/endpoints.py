@@ -14,7 +14,7 @@ from stoker.clock import Clock
 from stoker.cluster import Node
 from stoker.control.changes import Changes
 from stoker.control.jobs import JobDesk
-from stoker.control.replicas import replica_spec
+from stoker.control.replicas import recipe_spec, replica_spec
 from stoker.control.rights import platform, require, sees
 from stoker.endpoint import Endpoint, Replica, ReplicaState
 from stoker.errors import BadInput, Conflict, NotFound, StokerError
@@ -33,6 +33,7 @@ from stoker.serve.decide import (
     Unready,
     decide,
 )
+from stoker.store.attachments import SERVICE_KEY, SPEC, Attachments
 from stoker.store.endpoints import EndpointStore, KeptEndpoint, missing
 from stoker.store.registry import Registry
 
@@ -52,6 +53,7 @@ class EndpointDesk:
         store: EndpointStore,
         jobs: JobDesk,
         registry: Registry,
+        attachments: Attachments,
         home: Home,
         clock: Clock,
         changes: Changes,
@@ -60,6 +62,7 @@ class EndpointDesk:
         self._store = store
         self._jobs = jobs
         self._registry = registry
+        self._attachments = attachments
         self._home = home
         self._clock = clock
         self._changes = changes
@@ -257,7 +260,10 @@ class EndpointDesk:
         occasion = f"endpoint/{endpoint.name}/{endpoint.created_at}/{revision}/{version}/{number}"
         key_file = self._key_file(occasion)
         registered = self._registry.version(endpoint.name, version)
-        spec = replica_spec(endpoint, registered, self._home, key_file, self._largest_node())
+        attached = self._attachments.lay(
+            occasion, {SPEC: recipe_spec(endpoint, registered, self._home), SERVICE_KEY: key_file}
+        )
+        spec = replica_spec(endpoint, registered, attached, self._largest_node())
         who = platform(endpoint.tenant, endpoint.owner)
         (job,) = self._jobs.submit([spec], who, occasion=occasion)
         replica = Replica(job.id, version, since=self._clock.now(), key_file=str(key_file))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from stoker.cluster import Node
 from stoker.control.roster import Roster
 from stoker.engine import CanForget, CanNotify, CanSeeOthers, Key, Observation, Order
-from stoker.errors import Away
+from stoker.errors import Away, StokerError
 from stoker.foreign import ForeignJob
 from stoker.job import Job
 
@@ -19,8 +19,10 @@ class Fleet:
     """`look` asks each engine once; the rest answers from what was seen then. Used by the dispatcher's thread, but
     for `nodes`, `others`, `said` and `away`, which anybody may read."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: Roster, order: Callable[[Job], Order] | None = None) -> None:
+        """`order` makes the order of a job; it raises StokerError for one that cannot be made any more."""
         self._engines = roster
+        self._order = order or order_of
         self._nodes: dict[str, tuple[Node, ...]] = {}
         self._seen: dict[str, Mapping[Key, Observation]] = {}
         self._others: dict[str, tuple[ForeignJob, ...]] = {}
@@ -95,13 +97,24 @@ class Fleet:
         """Hand over; those refused for good, with one line each. An engine that is away gets them again later."""
         if engine not in self._engines:
             return [(job, f'the engine "{engine}" was removed') for job in jobs]
+        orders, refused = self._orders(jobs)
         try:
-            refused = self._engines[engine].submit([_order(job) for job in jobs])
+            refused |= self._engines[engine].submit(orders)
         except Away as error:
             self.away = {**self.away, engine: str(error)}
             _log.warning("%s: %s", engine, error)
-            return []
         return [(job, refused[key_of(job)]) for job in jobs if key_of(job) in refused]
+
+    def _orders(self, jobs: Iterable[Job]) -> tuple[list[Order], dict[Key, str]]:
+        """The jobs' orders, and why others cannot be made any more."""
+        orders: list[Order] = []
+        refused: dict[Key, str] = {}
+        for job in jobs:
+            try:
+                orders.append(self._order(job))
+            except StokerError as error:
+                refused[key_of(job)] = str(error)
+        return orders, refused
 
     def end(self, job: Job) -> None:
         """Ask the engine to end it; once, and after a restart once more."""
@@ -137,7 +150,8 @@ def key_of(job: Job) -> Key:
     return Key(job.id, job.attempt)
 
 
-def _order(job: Job) -> Order:
+def order_of(job: Job) -> Order:
+    """What the job itself says; what it takes along from this machine is the luggage's."""
     return Order(
         key=key_of(job),
         spec=job.spec,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from stoker.account import Account, Role
 from stoker.clock import Clock
@@ -39,7 +39,10 @@ class JobDesk:
         dispatcher: Dispatcher,
         changes: Changes,
         clock: Clock,
+        package: Callable[[str, Account], object],
     ) -> None:
+        """`package` raises NotFound for an uploaded package that is not there for somebody."""
+        self._package = package
         self._store = store
         self._engines = roster
         self._dispatcher = dispatcher
@@ -64,6 +67,7 @@ class JobDesk:
         """
         require(who, Role.USER, "submit jobs")
         self._check_dependencies(specs, who)
+        self._check_luggage(specs, who, ours=bool(occasion))
         drafts = drafts_of(specs)
         self.check_fit(specs)
         jobs = self._store.add(
@@ -234,6 +238,12 @@ class JobDesk:
         missing = [str(job_id) for job_id in named if job_id not in known]
         if missing:
             raise BadInput(f"depends on job {', '.join(missing)}, which does not exist", param="depends")
+
+    def _check_luggage(self, specs: Sequence[JobSpec], who: Account, *, ours: bool) -> None:
+        for package in {spec.package for spec in specs if spec.package}:
+            self._package(package, who)
+        if not ours and any(spec.attached for spec in specs):
+            raise BadInput("attached is for the platform's own jobs; send files as a package", param="attached")
 
     def check_fit(self, specs: Sequence[JobSpec]) -> None:
         """Raises Unfit for what can never run on what there is."""

@@ -19,7 +19,7 @@ from stoker.control.fleet import Fleet
 from stoker.control.ledger import Ledger
 from stoker.control.patience import CALLED_BACK, PATIENCE_S, Patience
 from stoker.control.roster import Roster
-from stoker.engine import Key, Observation
+from stoker.engine import Key, Observation, Order
 from stoker.errors import StokerError
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobState
@@ -46,12 +46,14 @@ class Dispatcher:
         changes: Changes,
         clock: Clock,
         drains: Callable[[], Mapping[Place, NodeDrain]] = dict,
+        order: Callable[[Job], Order] | None = None,
     ) -> None:
-        """`drains`: the nodes that the platform keeps closed, read anew in every pass."""
+        """`drains`: the nodes that the platform keeps closed, read anew in every pass. `order` makes the order of a
+        job that is handed over; None: what the job itself says."""
         self._store = store
         self._drains = drains
         self._kept: Mapping[Place, NodeDrain] = {}
-        self._fleet = Fleet(roster)
+        self._fleet = Fleet(roster, order)
         self._lease = lease
         self._changes = changes
         self._clock = clock

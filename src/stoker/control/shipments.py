@@ -28,6 +28,7 @@ from stoker.ship.chain import CHAIN, config_of, key_of, steps_of
 from stoker.ship.decide import Act, Action, Again, Done, Fail, Reuse, RunJob, Snapshot, Succeed, decide
 from stoker.shipment import Shipment, ShipmentRequest, ShipmentState, Stage, StageRun, StageState
 from stoker.store.artifacts import Artifacts
+from stoker.store.attachments import Attachments
 from stoker.store.registry import Registry
 from stoker.store.shipments import KeptShipment, ShipmentStore
 from stoker.telemetry import Telemetry
@@ -49,6 +50,7 @@ class ShipmentDesk:
         endpoints: EndpointDesk,
         registry: Registry,
         artifacts: Artifacts,
+        attachments: Attachments,
         home: Home,
         clock: Clock,
         changes: Changes,
@@ -65,7 +67,7 @@ class ShipmentDesk:
         self._clock = clock
         self._changes = changes
         self._reader = RequestReader(registry, artifacts, home, largest_node, file_path)
-        self._stage_jobs = StageJobs(jobs, artifacts, largest_node)
+        self._stage_jobs = StageJobs(jobs, artifacts, attachments, largest_node)
         self._creating = Lock()
         self._under_way: dict[str, int] = {}  # content address -> the job that is making it
         self._deploying: dict[str, str] = {}  # model -> the shipment whose candidate its endpoint has

@@ -17,6 +17,7 @@ from stoker.job import JobSpec, Resources
 from stoker.ship.decide import RunJob
 from stoker.shipment import Shipment, Stage
 from stoker.store.artifacts import Artifacts
+from stoker.store.attachments import SERVICE_KEY, SPEC, Attachments
 
 _ON_DEVICES = (Stage.TRAIN, Stage.EVALUATE)
 _CPUS = {
@@ -41,8 +42,15 @@ _HUB_ENVS = ("HF_ENDPOINT",)
 
 
 class StageJobs:
-    def __init__(self, jobs: JobDesk, artifacts: Artifacts, largest_node: Callable[[], Node | None]) -> None:
+    def __init__(
+        self,
+        jobs: JobDesk,
+        artifacts: Artifacts,
+        attachments: Attachments,
+        largest_node: Callable[[], Node | None],
+    ) -> None:
         self._jobs = jobs
+        self._attachments = attachments
         self._artifacts = artifacts
         self._largest_node = largest_node
 
@@ -57,39 +65,36 @@ class StageJobs:
             envs = {**envs, "HF_HUB_OFFLINE": "0", **{k: v for k, v in os.environ.items() if k in _HUB_ENVS}}
         config = dict(action.config)
         if live:
-            envs["STOKER_SERVICE_KEY_FILE"] = live["key_file"]
+            envs["STOKER_SERVICE_KEY_FILE"] = SERVICE_KEY
             config |= {"url": live["url"], "model": live["model"]}
-        path = self._write_spec(shipment, action, config)
+        occasion = f"ship/{shipment.id}/{action.stage}/{attempt}"
+        files: dict[str, str | Path] = {SPEC: self._spec(shipment, action, config)}
+        if live:
+            files[SERVICE_KEY] = Path(live["key_file"])
         spec = JobSpec(
             name=f"{shipment.request.name}.{action.stage}",
-            command=(sys.executable, "-m", f"stoker.recipes.{action.recipe}", str(path)),
+            command=(sys.executable, "-m", f"stoker.recipes.{action.recipe}", SPEC),
             resources=self._resources(shipment, action.stage),
             envs=envs,
             requeue=action.stage is not Stage.VERIFY,  # where the replica listens is part of its spec
             engine=shipment.request.engine,
+            attached=self._attachments.lay(occasion, files),
             labels={"stoker/ship": shipment.id, "stoker/stage": action.stage},
         )
-        occasion = f"ship/{shipment.id}/{action.stage}/{attempt}"
         who = platform(shipment.tenant, shipment.owner)
         (job,) = self._jobs.submit([spec], who, occasion=occasion, ship=shipment.id)
         return job.id
 
-    def _write_spec(self, shipment: Shipment, action: RunJob, config: Mapping[str, Any]) -> Path:
-        scratch = self._artifacts.scratch(action.key)
-        scratch.mkdir(parents=True, exist_ok=True)
+    def _spec(self, shipment: Shipment, action: RunJob, config: Mapping[str, Any]) -> str:
         sources = {name: shipment.sources[name].path for name in action.sources if name in shipment.sources}
         inputs = {name: str(self._artifacts.path(key)) for name, key in action.inputs.items()}
         spec = {
             "config": dict(config),
             "inputs": {**sources, **inputs},
             "output": str(self._artifacts.path(action.key)),
-            "scratch": str(scratch),
+            "scratch": str(self._artifacts.scratch(action.key)),
         }
-        path = scratch / "spec.json"
-        partial = path.with_suffix(f".{shipment.id}")
-        partial.write_text(json.dumps(spec, ensure_ascii=False, indent=1))
-        partial.replace(path)
-        return path
+        return json.dumps(spec, ensure_ascii=False, indent=1)
 
     def _resources(self, shipment: Shipment, stage: Stage) -> Resources:
         if stage in shipment.request.resources:

@@ -64,7 +64,10 @@ def _check_script(spec: JobSpec) -> None:
 
 
 def _check_folder(spec: JobSpec) -> None:
-    if spec.workdir and not PurePath(spec.workdir).is_absolute():
+    place = PurePath(spec.workdir)
+    if spec.package and ".." in place.parts:
+        raise BadInput(f'working folder "{spec.workdir}" was given; .. leads out of the package', param="workdir")
+    if spec.workdir and not place.is_absolute() and not spec.package:
         raise BadInput(f'working folder "{spec.workdir}" was given; give an absolute path', param="workdir")
 
 

@@ -24,7 +24,7 @@ import httpx
 
 from stoker import probe
 from stoker.errors import BadInput, Broken
-from stoker.recipes import stage
+from stoker.recipes import places, stage
 from stoker.recipes.cpus import usable_cpus
 from stoker.sources import gguf
 from stoker.typed import strict
@@ -61,7 +61,7 @@ def run(stage: stage.Stage[Config]) -> NoReturn:
     config = stage.config
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    model = _model_file(Path(config.model))
+    model = _model_file(places.fetch(config.model))
     probe.phase("load", model.name)
     for name, value in _OPENMP.items():
         os.environ.setdefault(name, value)  # read when the library is loaded, so before xllamacpp is imported

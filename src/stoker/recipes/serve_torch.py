@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,7 +20,7 @@ import uvicorn
 
 from stoker import probe
 from stoker.errors import BadInput, Broken
-from stoker.recipes import stage
+from stoker.recipes import places, stage
 from stoker.recipes.cpus import usable_cpus
 from stoker.sources import basemodel
 from stoker.typed import strict
@@ -50,7 +50,7 @@ class Config:
 
 def run(stage: stage.Stage[Config]) -> NoReturn:
     """Serve until SIGTERM; raises BadInput when there is no such model or its base has changed."""
-    config = stage.config
+    config = replace(stage.config, model=str(places.fetch(stage.config.model)))
     probe.phase("load", Path(config.model).name)
     model = _load(config, _reference(Path(config.model)))
     model.engine.start()
@@ -69,7 +69,7 @@ def _reference(folder: Path) -> dict[str, Any]:
         raise BadInput(f"no model at {folder}; give the folder of an export", param="model") from None
     if told["engine"] != "torch":
         raise BadInput(f"{folder} is for {told['engine']}; serve it with that engine", param="model")
-    if basemodel.digest(Path(told["base"])) != told["base_digest"]:
+    if basemodel.digest(places.fetch(told["base"])) != told["base_digest"]:
         raise BadInput(f"the base {told['base']} is not the one this was trained on; put that back", param="model")
     return told
 
@@ -82,7 +82,7 @@ def _load(config: Config, told: dict[str, Any]) -> Model:
     from stoker.recipes.torch_engine import Engine
 
     torch.set_num_threads(config.threads or usable_cpus())
-    base = Path(told["base"])
+    base = places.fetch(told["base"])
     tokenizer = loading.load_tokenizer(base)
     on_gpu = torch.cuda.is_available()
     trained = loading.load_trained(base, Path(config.model), torch.bfloat16 if on_gpu else torch.float32)

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,7 +24,7 @@ import httpx
 
 from stoker import probe
 from stoker.errors import BadInput, Broken
-from stoker.recipes import stage
+from stoker.recipes import places, stage
 from stoker.typed import strict
 
 VERSION = 1
@@ -53,7 +53,7 @@ class Config:
 
 def run(stage: stage.Stage[Config]) -> NoReturn:
     """Serve until SIGTERM; raises BadInput without vLLM or model, Broken when vLLM ends by itself."""
-    config = stage.config
+    config = replace(stage.config, model=str(places.fetch(stage.config.model)))
     if not config.python and importlib.util.find_spec("vllm") is None:
         raise BadInput("vLLM is not installed here: pip install vllm, or name its interpreter as python")
     if not (Path(config.model) / "config.json").is_file():

@@ -5,7 +5,10 @@ A spec is JSON::
     {"config": {...}, "inputs": {"data": "/abs/dir", ...}, "output": "/abs/dir", "scratch": "/abs/dir"}
 
 `output` appears in one rename when the recipe has succeeded, so whoever sees it sees all of it; a recipe whose
-output is already there ends at once. `scratch` outlives a killed attempt: checkpoints go there.
+output is already there ends at once. `scratch` outlives a killed attempt: checkpoints go there. A service has
+neither.
+
+The spec's paths are the platform's; `places` says where they lie on this node.
 """
 
 from __future__ import annotations
@@ -16,14 +19,17 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
 from stoker import probe
 from stoker.errors import BadInput, Broken, MissingExtra, StokerError
+from stoker.recipes import places
 from stoker.typed import read
 
 C = TypeVar("C")
@@ -48,7 +54,7 @@ class Stage(Generic[C]):
 
 @dataclass(frozen=True)
 class _Spec:
-    output: str
+    output: str = ""  # empty: a service, which leaves nothing
     config: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     scratch: str = ""
@@ -59,7 +65,7 @@ def main(config_type: type[C], run: Callable[[Stage[C]], Mapping[str, Any]]) -> 
     signal.signal(signal.SIGTERM, _end_politely)
     _take_service_key()
     try:
-        _run(config_type, run, Path(sys.argv[1]))
+        _run(config_type, run, places.brought(sys.argv[1]))
     except StokerError as error:
         _fail(str(error), error.exit_code, error.param)
     except ModuleNotFoundError as error:
@@ -84,21 +90,31 @@ def _run(config_type: type[C], run: Callable[[Stage[C]], Mapping[str, Any]], pat
         spec = read(_Spec, json.loads(path.read_text()), what=str(path))
     except (OSError, ValueError) as error:
         raise BadInput(f"cannot read the spec {path}: {error}") from None
-    final = Path(spec.output)
+    config = read(config_type, spec.config, what="config")
+    inputs = {name: places.fetch(location) for name, location in spec.inputs.items()}
+    if not spec.output:
+        run(Stage(config, inputs, Path(), Path.cwd()))
+        return
+    final = places.fetch(spec.output)
     if (final / RESULT).exists():
         return
-    partial = final.with_name(f"{final.name}.partial-{os.getpid()}")
-    scratch = Path(spec.scratch) if spec.scratch else partial / ".scratch"
     _sweep(final)
+    with _half_made(final) as partial:
+        scratch = places.fetch(spec.scratch) if spec.scratch else partial / ".scratch"
+        scratch.mkdir(parents=True, exist_ok=True)
+        _finish(partial, final, run(Stage(config, inputs, partial, scratch)))
+
+
+@contextmanager
+def _half_made(final: Path) -> Iterator[Path]:
+    """A folder beside `final` to write in, which is removed when something goes wrong."""
+    partial = final.with_name(f"{final.name}.partial-{os.getpid()}@{socket.gethostname()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     holding = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
     fcntl.flock(holding, fcntl.LOCK_SH)
-    scratch.mkdir(parents=True, exist_ok=True)
-    inputs = {name: Path(value) for name, value in spec.inputs.items()}
     try:
-        result = run(Stage(read(config_type, spec.config, what="config"), inputs, partial, scratch))
-        _finish(partial, final, result)
+        yield partial
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -109,8 +125,9 @@ def _run(config_type: type[C], run: Callable[[Stage[C]], Mapping[str, Any]], pat
 def _sweep(final: Path) -> None:
     """Remove what killed attempts at the same output left half-made; it may be as large as a model."""
     for partial in final.parent.glob(f"{final.name}.partial-*"):
-        maker = partial.name.rpartition("-")[2]
-        if not Path("/proc", maker).exists() and not _held(partial):
+        maker, _, host = partial.name.removeprefix(f"{final.name}.partial-").partition("@")
+        alive = host == socket.gethostname() and Path("/proc", maker).exists()
+        if not alive and not _held(partial):
             shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -149,7 +166,7 @@ def _take_service_key() -> None:
     """A service's key comes in a file: an environment is shown to everybody who may see the job."""
     file = os.environ.get("STOKER_SERVICE_KEY_FILE")
     if file:
-        os.environ["STOKER_SERVICE_KEY"] = Path(file).read_text().strip()
+        os.environ["STOKER_SERVICE_KEY"] = places.brought(file).read_text().strip()
 
 
 def _end_politely(_signal: int, _frame: object) -> NoReturn:

@@ -24,13 +24,14 @@ Purpose = Annotated[str, Form(min_length=1, max_length=64, pattern=r"^[a-z][a-z0
 
 @dataclass(frozen=True)
 class FileObject:
-    """A file in OpenAI's form."""
+    """A file in OpenAI's form, with its digest."""
 
     id: str
     bytes: int
     created_at: int
     filename: str
     purpose: str
+    sha256: str
     object: Literal["file"] = "file"
     status: Literal["processed"] = "processed"
 
@@ -88,4 +89,4 @@ def _pieces(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _shown(file: File) -> FileObject:
-    return FileObject(file.id, file.size, int(file.created_at), file.name, file.purpose)
+    return FileObject(file.id, file.size, int(file.created_at), file.name, file.purpose, file.sha256)
