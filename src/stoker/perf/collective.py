@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from stoker.errors import BadInput, near
 from stoker.expectation import Expectation
 from stoker.perf.fabric import Fabric
-from stoker.perf.nccl import Option, Shape, choose, constants, link_bandwidth, options, seconds
+from stoker.perf.nccl import Option, Shape, choose, constants, link_bandwidth, options, seconds, timing
 from stoker.units import format_bytes
 
 Kind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "reduce", "send_recv"]
@@ -129,8 +129,7 @@ class _Plan:
 @cache
 def _plan(kind: Kind, ranks: int, per_domain: int, fabric: Fabric) -> _Plan:
     group = _group(kind, ranks, per_domain, fabric)
-    model = constants().model
-    launch = model.launch_us * 1e-6 if fabric.start is None else fabric.start
+    launch = timing(fabric).launch_us * 1e-6 if fabric.start is None else fabric.start
     if kind in ("all_to_all", "send_recv"):
         return _Plan((_direct(kind, group, fabric),), launch)
     steps = {"all_reduce": 2 * (ranks - 1), "all_gather": ranks - 1, "reduce_scatter": ranks - 1}.get(kind, ranks)
@@ -160,21 +159,21 @@ def _group(kind: Kind, ranks: int, per_domain: int, fabric: Fabric) -> Group:
 
 def _direct(kind: Kind, group: Group, fabric: Fabric) -> Option:
     """Messages straight from rank to rank: what leaves a link and what leaves a domain, whichever takes longer."""
-    table, latencies = constants(), constants().hop_latency_us
+    site, latencies = timing(fabric), constants().hop_latency_us
     peers = group.ranks - 1
     crossing = (group.ranks - group.per_domain) / group.ranks  # of a rank's data that leaves its domain
     inside = (group.per_domain - 1) / group.ranks
     if kind == "send_recv":
         peers, crossing, inside = 1, float(group.domains > 1), float(group.domains == 1)
-    slope = inside / (link_bandwidth(fabric) * table.model.payload_share) if inside else 0.0
+    slope = inside / (link_bandwidth(fabric) * site.payload_share) if inside else 0.0
     hop = latencies[fabric.link]["ring"]["Simple"]
     if crossing:
         each = fabric.network_of(group.per_domain, group.domains) / group.per_domain
         slope = max(slope, crossing / (each * (_INCAST if kind == "all_to_all" else 1.0)))
         hop = latencies["network"]["ring"]["Simple"] + fabric.network_latency * 1e6
-    latency = (table.base_latency_us["ring"]["Simple"] + -(-peers // _PEERS_AT_ONCE) * hop) * 1e-6
-    latency *= table.model.latency_share
-    ramp = 2 * table.model.ramp_ring * math.sqrt(latency * slope)
+    latency = (constants().base_latency_us["ring"]["Simple"] + -(-peers // _PEERS_AT_ONCE) * hop) * 1e-6
+    latency *= site.latency_share
+    ramp = 2 * site.ramp_ring * math.sqrt(latency * slope)
     return Option("ring", "Simple", latency, slope, latency, slope, ramp)
 
 

@@ -11,8 +11,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stoker.errors import BadInput
+from stoker.typed import strict
 
 Link = Literal["nvlink", "pcie"]
+
+
+@strict
+@dataclass(frozen=True)
+class Timing:
+    """What NCCL's constants do not tell: five numbers, the same for all hardware, or measured on a site."""
+
+    launch_us: float  # from the call until data moves
+    latency_share: float  # of the tuner's latencies that is really waited for
+    ramp_ring: float  # of the square root that filling a ring's pipeline takes
+    ramp_tree: float  # the same of trees and multicast
+    payload_share: float  # of what the link constants promise
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: results are cached by it
@@ -24,12 +37,14 @@ class Fabric:
     network: float = 0.0  # of all ports of one domain together; 0: nothing joins the domains
     network_share: float = 0.96  # of it that point-to-point tests reach
     network_latency: float = 0.0  # for each message through the network, beyond what InfiniBand takes
+    whole_lines: bool = True  # the network delivers 128 bytes in order, which NCCL's low-latency protocols need
     oversubscription: float = 1.0  # of the network above the leaf switches: 3 is 3:1
     leaf_domains: int = 0  # domains below the same leaf switches, which it does not slow down; 0: none
     architecture: str = "sm90"  # whose constants of NCCL hold; others than NVIDIA's get those of a near relative
     link: Link = "nvlink"
     multicast: bool = False  # the scale-up switch adds and copies (NVLink SHARP)
-    start: float | None = None  # from the call until data moves; None: as a launch from Python takes
+    start: float | None = None  # from the call until data moves; None: as the timing says
+    timing: Timing | None = None  # None: the catalogue's
 
     def __post_init__(self) -> None:
         if self.domain < 1:

@@ -23,13 +23,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-from stoker.perf.fabric import Fabric
+from stoker.perf.fabric import Fabric, Timing
 from stoker.typed import read, strict
 
 Algorithm = Literal["ring", "tree", "nvls", "nvls_tree"]
 Protocol = Literal["LL", "LL128", "Simple"]
 Latencies = Mapping[Algorithm, Mapping[Protocol, float]]
 PROTOCOLS: tuple[Protocol, ...] = ("LL", "LL128", "Simple")
+_TREE = 0.92  # of a link's bandwidth that a tree reaches
 _PLATEAU = 1.4  # the tuner's factor on the latency of large rings over several nodes
 _NETWORK_START = 1.0  # us that the proxy takes for each step of a ring; three times for Simple
 _FIRST_SIZE = 64  # bytes, of the first tree correction
@@ -40,18 +41,6 @@ _FIRST_SIZE = 64  # bytes, of the first tree correction
 class Source:
     title: str
     read: str
-
-
-@strict
-@dataclass(frozen=True)
-class Model:
-    """What is ours: the same for all hardware. benchmarks/perf_network.py finds and judges them."""
-
-    launch_us: float
-    latency_share: float
-    ramp_ring: float
-    ramp_tree: float
-    payload_share: float
 
 
 @strict
@@ -72,9 +61,19 @@ class Architecture:
 
 @strict
 @dataclass(frozen=True)
+class Pcie:
+    """GB/s of sixteen lanes of Gen3; other generations lose as much."""
+
+    link: float
+    link_line: float
+
+
+@strict
+@dataclass(frozen=True)
 class Constants:
     source: Source
-    model: Model
+    timing: Timing
+    pcie: Pcie
     base_latency_us: Latencies
     hop_latency_us: Mapping[Literal["nvlink", "pcie", "network"], Latencies]
     tree_correction: Mapping[Protocol, tuple[float, ...]]
@@ -147,6 +146,11 @@ def seconds(option: Option, size: float, share: float, launch: float) -> float:
     return launch + option.latency + option.slope * moved + option.ramp * math.sqrt(moved)
 
 
+def timing(fabric: Fabric) -> Timing:
+    """What was measured on this fabric's site, or the catalogue's."""
+    return fabric.timing or constants().timing
+
+
 def options(shape: Shape, fabric: Fabric) -> tuple[Option, ...]:
     """All that NCCL may take for this group on this fabric."""
     found = list(_rings(shape, fabric))
@@ -159,8 +163,8 @@ def options(shape: Shape, fabric: Fabric) -> tuple[Option, ...]:
 
 def link_bandwidth(fabric: Fabric) -> float:
     """Bytes/s of payload that one accelerator sends over its scale-up link."""
-    known = constants().of(fabric.architecture)
-    return fabric.scale_up * (known.link / known.link_line if fabric.link == "nvlink" else 1.0)
+    known = constants().of(fabric.architecture) if fabric.link == "nvlink" else constants().pcie
+    return fabric.scale_up * known.link / known.link_line
 
 
 def _rings(shape: Shape, fabric: Fabric) -> Iterator[Option]:
@@ -168,7 +172,7 @@ def _rings(shape: Shape, fabric: Fabric) -> Iterator[Option]:
     table, known = constants(), constants().of(fabric.architecture)
     crossing = shape.steps * (shape.domains - 1) // max(1, shape.ranks - 1) if shape.domains > 1 else 0
     ratio = shape.ranks / shape.steps
-    for protocol in PROTOCOLS:
+    for protocol in _protocols(shape, fabric):
         bandwidth = _narrowest(shape, fabric)
         if protocol == "LL":
             bandwidth = min(bandwidth * 0.5, known.ll_max[shape.scale] * 1e9)
@@ -182,28 +186,36 @@ def _rings(shape: Shape, fabric: Fabric) -> Iterator[Option]:
         if protocol == "Simple" and shape.domains > 1 and shape.reduces_all:
             latency *= _PLATEAU
         tuned = bandwidth * ratio
-        yield _option("ring", protocol, latency, tuned, tuned * table.model.payload_share)
+        yield _option(fabric, "ring", protocol, latency, tuned, tuned * timing(fabric).payload_share)
 
 
 def _trees(shape: Shape, fabric: Fabric) -> Iterator[Option]:
-    """Up and down a chain in each domain, and up and down two binary trees of domains."""
+    """Up and down a chain in each domain, and up and down two binary trees of domains.
+
+    A link carries every byte twice. So does a domain's border, or once where there are only two domains: each is
+    then a leaf of one tree and the root of the other.
+    """
     table, known = constants(), constants().of(fabric.architecture)
-    for protocol in PROTOCOLS:
-        bandwidth = link_bandwidth(fabric) if shape.per_domain > 1 else math.inf
-        if shape.domains > 1:
-            bandwidth = min(bandwidth, _network(shape, fabric) * (2 if shape.domains == 2 else 1))
-        bandwidth = min(bandwidth * 0.92, known.channels * known.tree_channel[shape.scale] * 1e9)
-        if protocol == "LL":
-            bandwidth = min(bandwidth / 3.8, known.ll_max[shape.scale] * 1e9)
-        elif protocol == "LL128":
-            limit = known.channels * known.tree_ll128_channel[shape.scale] * 1e9
-            bandwidth = min(bandwidth * (7 / 9 if shape.domains == 1 else 120 / 128), limit)
+    link = link_bandwidth(fabric) if shape.per_domain > 1 else math.inf
+    border = _network(shape, fabric) * (2 if shape.domains == 2 else 1) if shape.domains > 1 else math.inf
+    channels = known.channels * known.tree_channel[shape.scale] * 1e9
+    for protocol in _protocols(shape, fabric):
+        tuned = _tree_share(min(min(link, border) * _TREE, channels), protocol, shape, known)
+        real = _tree_share(min(link * _TREE, border, channels), protocol, shape, known)
         inside = (shape.per_domain - 1) * table.hop_latency_us[fabric.link]["tree"][protocol]
         outside = math.log2(shape.domains) * _network_hop("tree", protocol, fabric)
         latency = table.base_latency_us["tree"][protocol] + 2 * (inside + outside)
-        yield _option(
-            "tree", protocol, latency, bandwidth / 2, bandwidth / 2, correction=table.tree_correction[protocol]
-        )
+        yield _option(fabric, "tree", protocol, latency, tuned / 2, real / 2, table.tree_correction[protocol])
+
+
+def _tree_share(bandwidth: float, protocol: Protocol, shape: Shape, known: Architecture) -> float:
+    """What of `bandwidth` is data: LL sends a flag with every word, LL128 with every 120 bytes."""
+    if protocol == "LL":
+        return min(bandwidth / 3.8, known.ll_max[shape.scale] * 1e9)
+    if protocol == "LL128":
+        limit = known.channels * known.tree_ll128_channel[shape.scale] * 1e9
+        return min(bandwidth * (7 / 9 if shape.domains == 1 else 120 / 128), limit)
+    return bandwidth
 
 
 def _nvls(shape: Shape, fabric: Fabric) -> Option:
@@ -213,16 +225,17 @@ def _nvls(shape: Shape, fabric: Fabric) -> Option:
     tuned, real = link * (size - 1) / size, link / (1 + 1 / size)
     if shape.domains == 1:
         latency = table.hop_latency_us["nvlink"]["nvls"]["Simple"]
-        return _option("nvls", "Simple", latency, tuned, real * table.model.payload_share)
+        return _option(fabric, "nvls", "Simple", latency, tuned, real * timing(fabric).payload_share)
     trees = _network(shape, fabric) / (1 if shape.domains == 2 else 2)
     limit = known.channels * known.nvls_tree_channel[shape.scale] * 1e9 / 2
     hop = _network_hop("nvls_tree", "Simple", fabric)
     latency = table.hop_latency_us["nvlink"]["nvls_tree"]["Simple"] + 2 * math.log2(shape.domains) * hop
-    real = min(real, trees) * table.model.payload_share
-    return _option("nvls_tree", "Simple", latency, min(tuned, trees, limit), real)
+    real = min(real, trees) * timing(fabric).payload_share
+    return _option(fabric, "nvls_tree", "Simple", latency, min(tuned, trees, limit), real)
 
 
 def _option(
+    fabric: Fabric,
     algorithm: Algorithm,
     protocol: Protocol,
     latency_us: float,
@@ -231,7 +244,7 @@ def _option(
     correction: tuple[float, ...] = (),
 ) -> Option:
     """Of a latency in us and bandwidths in bytes/s of the buffer: the tuner's, and what the links carry."""
-    model = constants().model
+    model = timing(fabric)
     latency, slope = latency_us * 1e-6 * model.latency_share, 1 / real
     ramp = 2 * (model.ramp_ring if algorithm == "ring" else model.ramp_tree) * math.sqrt(latency * slope)
     return Option(algorithm, protocol, latency_us * 1e-6, 1 / tuned, latency, slope, ramp, correction)
@@ -241,6 +254,11 @@ def _network_hop(algorithm: Algorithm, protocol: Protocol, fabric: Fabric) -> fl
     """Microseconds; Simple waits for the network twice, as it flushes what it received."""
     extra = fabric.network_latency * 1e6 * (2 if protocol == "Simple" else 1)
     return constants().hop_latency_us["network"][algorithm][protocol] + extra
+
+
+def _protocols(shape: Shape, fabric: Fabric) -> tuple[Protocol, ...]:
+    """LL and LL128 need a network that delivers a line of 128 bytes whole."""
+    return PROTOCOLS if shape.domains == 1 or fabric.whole_lines else ("Simple",)
 
 
 def _network(shape: Shape, fabric: Fabric) -> float:
