@@ -10,6 +10,7 @@ from stoker.account import Account, Role
 from stoker.clock import Clock, SystemClock
 from stoker.cluster import Node
 from stoker.control.accounts import AccountDesk
+from stoker.control.balances import BalanceDesk
 from stoker.control.carrier import Carrier
 from stoker.control.changes import Changes
 from stoker.control.courier import Courier
@@ -38,6 +39,7 @@ from stoker.sources.nvidia_smi import nvidia_devices
 from stoker.store.accounts import AccountStore
 from stoker.store.artifacts import Artifacts
 from stoker.store.attachments import Attachments
+from stoker.store.balances import BalanceStore
 from stoker.store.database import Database
 from stoker.store.drains import DrainStore
 from stoker.store.endpoints import EndpointStore
@@ -115,6 +117,16 @@ class App:
             self.changes,
             self.clock,
         )
+        self.balances = BalanceDesk(
+            BalanceStore(self.database),
+            job_store,
+            self.moves,
+            self.drains,
+            self.roster,
+            self.dispatcher,
+            self.changes,
+            self.clock,
+        )
         self._wire_shipping()
 
     @classmethod
@@ -151,7 +163,10 @@ class App:
             self.largest_node,
             self.files.content,
         )
-        self.carrier = Carrier(self.changes, (self.moves.advance, self.endpoints.reconcile, self.shipments.advance))
+        self.carrier = Carrier(
+            self.changes,
+            (self.moves.advance, self.balances.advance, self.endpoints.reconcile, self.shipments.advance),
+        )
 
     def nodes(self, who: Account) -> tuple[Node, ...]:
         require(who, Role.VIEWER, "see the nodes")

@@ -50,3 +50,13 @@ class Balance:
 
     def other(self, engine: str) -> str:
         return self.engines[1] if engine == self.engines[0] else self.engines[0]
+
+
+@dataclass(frozen=True)
+class BalanceReport:
+    """A policy and what it saw last; empty until it has looked once."""
+
+    balance: Balance
+    open: Mapping[str, int] = field(default_factory=dict)  # engine -> machines that take work there
+    short: Mapping[str, int] = field(default_factory=dict)  # engine -> devices that are waited for there alone
+    since: Mapping[str, float] = field(default_factory=dict)  # engine -> since when it has been short

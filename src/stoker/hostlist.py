@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from stoker.errors import BadInput
 
 _MOST = 10_000  # names that one expression may stand for
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", re.ASCII)
-_RANGE = re.compile(r"^(\d{1,9})(?:-(\d{1,9}))?$", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 _LONGEST = 4096  # characters of one expression
 
 
@@ -43,14 +43,14 @@ def _one(part: str, whole: str) -> Iterator[str]:
     choices = [list(_numbers(piece, whole)) if place % 2 else [piece] for place, piece in enumerate(pieces)]
     for combination in itertools.product(*choices):
         name = "".join(combination)
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise _wrong(whole)
         yield name
 
 
 def _numbers(inner: str, whole: str) -> Iterator[str]:
     for item in inner.split(","):
-        match = _RANGE.match(item.strip())
+        match = _RANGE.fullmatch(item.strip())
         if not match:
             raise _wrong(whole)
         first, last = match[1], match[2] or match[1]

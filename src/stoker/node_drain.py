@@ -17,6 +17,7 @@ class NodeDrain:
     who: str
     at: float  # seconds since the epoch
     move: int = 0  # the move that left the node closed; 0: an administrator drained it
+    why: str = ""  # the same for people
 
 
 def with_drains(nodes: Iterable[Node], kept: Mapping[Place, NodeDrain]) -> tuple[Node, ...]:
@@ -25,4 +26,4 @@ def with_drains(nodes: Iterable[Node], kept: Mapping[Place, NodeDrain]) -> tuple
 
 
 def _closed(node: Node, drain: NodeDrain) -> Node:
-    return replace(node, schedulable=False, reason=drain.reason)
+    return replace(node, schedulable=False, reason=drain.why or drain.reason)

@@ -270,7 +270,7 @@ class World:
         self.move_store, self.drain_store = MoveMemory(self.fate), DrainMemory(self.fate)
         self.jobs = JobMemory(self.fate)
         self.last_shown: dict[str, tuple[Node, ...]] = {}
-        self.parked = NodeDrain(KUBERNETES, "stoker: move 0 to slurm", "ann", 0.0, 7)
+        self.parked = NodeDrain(KUBERNETES, "stoker: move 7 to slurm", "ann", 0.0, 7, "moved to slurm, move 7")
         if not both_open:
             self.drain_store.kept[self.parked.place] = self.parked
             self.kubernetes.closed_for = self.parked.reason

@@ -39,7 +39,7 @@ COMMANDS = (
     Command("job", "Show all about one job.", _SEE, "job", "job"),
     Command("logs", "Print what a job wrote.", _SEE, "logs", "logs"),
     Command("why", "Why a job waits or failed, and what to do.", _SEE, "why", "why"),
-    Command("nodes", "List nodes and what is free on them.", _SEE, "nodes", "nodes"),
+    Command("nodes", "List, drain and move nodes.", _SEE, "nodes"),
     Command("top", "Watch nodes and jobs, live.", _SEE, "top", "top"),
     Command("plan", "Plan memory, training, serving, network, storage and purchases.", _PLAN, "plan"),
 )

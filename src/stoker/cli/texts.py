@@ -134,6 +134,23 @@ ZH: Mapping[str, str] = {
     "above avg threshold": "平均词长过长",
     "lorem ipsum": "占位文字",
     "curly bracket": "含花括号",
+    # nodes
+    "idle": "空闲",
+    "busy": "使用中",
+    "drained": "已停止调度",
+    "leaves for {engine}": "正在移往 {engine}",
+    "comes from {engine}": "正从 {engine} 移入",
+    "draining": "排空中",
+    "opening": "启用中",
+    "undoing": "回退中",
+    "done": "完成",
+    "undone": "已回退",
+    "move {id}: {node} leaves {source} for {target}; see: stoker nodes moves":
+        "迁移 {id}：{node} 从 {source} 移往 {target}；查看：stoker nodes moves",
+    "move {id}: {node} stays on {source}; being put back": "迁移 {id}：{node} 留在 {source}；正在回退",
+    "{node} takes no new work on {engine}": "{node} 在 {engine} 上不再接受新作业",
+    "{node} takes work again on {engine}": "{node} 在 {engine} 上恢复接受作业",
+    "no automatic moves between {first} and {second}": "{first} 与 {second} 之间不再自动迁移",
     # why
     "Cause": "原因",
     "Remedy": "处理",

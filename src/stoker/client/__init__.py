@@ -25,6 +25,7 @@ from stoker.client.files import Files
 from stoker.client.jobs import Jobs
 from stoker.client.keys import Keys
 from stoker.client.models import Models
+from stoker.client.pool import Pool
 from stoker.client.shipments import Shipments
 from stoker.cluster import Node
 from stoker.page import Page
@@ -55,6 +56,7 @@ class Client:
         self.files = Files(self._connection)
         self.keys = Keys(self._connection)
         self.engines = Engines(self._connection)
+        self.pool = Pool(self._connection)
 
     @property
     def login(self) -> Login:

@@ -64,7 +64,7 @@ class DrainDesk:
         now = self._clock.now()
         kept = self._store.all()
         wanted = [
-            NodeDrain(node.place, told, who.name, now)
+            NodeDrain(node.place, told, who.name, now, why=f"{reason}, {who.name}")
             for name in names
             for node in _to_drain(name, self._nodes(sight, name, engine), kept, moving)
         ]
@@ -157,7 +157,7 @@ def _to_drain(
     found = [node for node in nodes if node.schedulable and node.place not in kept]
     if not found:
         node = nodes[0]
-        why = kept[node.place].reason if node.place in kept else node.reason
+        why = kept[node.place].why if node.place in kept else node.reason
         raise Conflict(f"{name} takes no work on {node.engine} already: {why or 'no reason is told'}")
     return found
 

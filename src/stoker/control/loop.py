@@ -95,6 +95,11 @@ class Dispatcher:
         """What was given to the engines without us, as seen in the last pass."""
         return self._fleet.others()
 
+    @property
+    def away(self) -> Mapping[str, str]:
+        """Engines that do not answer, and why."""
+        return self._fleet.away
+
     def told(self, job: Job) -> Wait | None:
         """What its engine says of an active job beyond its state: why it waits there, or that nobody knows."""
         if why := self._fleet.away.get(job.engine):

@@ -221,7 +221,8 @@ class MoveDesk:
                 return self._give_back(move)
 
     def _drain_source(self, move: NodeMove) -> NodeMove:
-        drain = NodeDrain(move.source, move.drain_reason, move.who, move.created_at, move.id)
+        why = f"moved to {move.target.engine}, move {move.id}"
+        drain = NodeDrain(move.source, move.drain_reason, move.who, move.created_at, move.id, why)
         try:
             self._drains.close(drain)
         except (NotFound, Conflict) as error:
@@ -270,7 +271,7 @@ class MoveDesk:
         kept = self._drains.kept()
         parked = kept.get(there.place)
         if not source.schedulable or source.place in kept:
-            told = kept[source.place].reason if source.place in kept else source.reason
+            told = kept[source.place].why if source.place in kept else source.reason
             raise Conflict(
                 f"{name} takes no work on {source.engine}: {told or 'no reason is told'}; undrain it there first"
             )

@@ -43,7 +43,7 @@ class MoveStore:
                 numbered = [_numbered(draft, first + place) for place, draft in enumerate(wanted)]
                 for move in numbered:
                     machine = move.machine
-                    connection.execute(moves.insert().values(_row(move), revision=1))
+                    connection.execute(moves.insert().values({**_row(move), "revision": 1}))
         except IntegrityError:
             raise Conflict(f"{machine} is being moved already; see: stoker nodes moves") from None
         return numbered
@@ -52,7 +52,7 @@ class MoveStore:
         """Replace the move if nobody has since `revision`; False when somebody has."""
         mine = (moves.c.id == move.id) & (moves.c.revision == revision)
         with self._database.write() as connection:
-            change = moves.update().where(mine).values(_row(move), revision=revision + 1)
+            change = moves.update().where(mine).values({**_row(move), "revision": revision + 1})
             return connection.execute(change).rowcount == 1
 
     def get(self, move_id: int) -> KeptMove:
