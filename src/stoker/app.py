@@ -27,7 +27,7 @@ from stoker.control.rights import require
 from stoker.control.roster import Roster
 from stoker.control.shipments import ShipmentDesk
 from stoker.engine import Engine
-from stoker.engine_config import EngineConfig
+from stoker.engine_config import EngineConfig, settings_of
 from stoker.engines.local import LocalEngine
 from stoker.errors import BadInput
 from stoker.home import Home
@@ -187,9 +187,12 @@ class App:
         folder, installation = self.home.engines / config.name, self.database.installation()
         match config.kind:
             # case "slurm": SlurmEngine(config.name, settings_of(config, SlurmSettings), folder, installation)
+            case "kubernetes":
+                from stoker.engines.kubernetes import KubernetesEngine, KubernetesSettings
+
+                return KubernetesEngine(config.name, settings_of(config, KubernetesSettings), folder, installation)
             case _:
-                del folder, installation
-                raise BadInput(f'engine kind "{config.kind}" was given; allowed are: none yet', param="kind")
+                raise BadInput(f'engine kind "{config.kind}" was given; allowed is: kubernetes', param="kind")
 
     def start(self) -> None:
         """Start the background threads."""
