@@ -105,9 +105,7 @@ class App:
             EngineStore(self.database), job_store, self.roster, self.dispatcher, self._build_engine, self.clock
         )
         self.engines.load()
-        self.drains = DrainDesk(
-            drain_store, self.roster, self.dispatcher, self.changes, self.clock, self.database.installation()
-        )
+        self.drains = DrainDesk(drain_store, self.roster, self.dispatcher, self.changes, self.clock)
         self.moves = MoveDesk(
             MoveStore(self.database),
             job_store,

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from stoker.engine import CanForget, CanNotify, CanProbe, Engine, Key, Observation, Order
+from stoker.engine import CanDrain, CanForget, CanNotify, CanProbe, Engine, Key, Observation, Order
+from stoker.errors import NotFound
 from stoker.job import JobSpec, JobState, Placement, Resources
 
 Reopen = Callable[[], Engine]
@@ -252,3 +253,28 @@ class EngineContract:
         go.touch()
         assert end_of(again, runs.key).exit_code == 6
         assert again.logs(runs.key) == b"up\non\n"
+
+    def test_a_node_is_drained_and_opened_again(self, engine: Engine) -> None:
+        if not isinstance(engine, CanDrain):
+            pytest.skip("this engine is drained by the platform alone")
+        name = engine.inventory()[0].name
+        for _ in range(2):
+            engine.drain(name, "a test (ann)")
+        shows(engine, name, schedulable=False)
+        for _ in range(2):
+            engine.undrain(name, "a test (ann)")
+        shows(engine, name, schedulable=True)
+        with pytest.raises(NotFound):
+            engine.drain("no-such-node", "a test (ann)")
+
+
+def shows(engine: Engine, name: str, *, schedulable: bool) -> None:
+    """Returns once the engine shows the node so."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        engine.states()
+        [node] = [node for node in engine.inventory() if node.name == name]
+        if node.schedulable is schedulable:
+            return
+        assert time.monotonic() < until, node
+        time.sleep(0.2)

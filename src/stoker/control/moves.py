@@ -289,7 +289,7 @@ class MoveDesk:
             state=MoveState.DRAINING,
             who=who.name,
             created_at=now,
-            drain_reason=f"{self._drains.signature}: move {{id}} to {target}",
+            drain_reason=f"move {{id}} to {target}",
             reason=" ".join(terms.reason.split())[:200],
             preempt=terms.preempt,
             deadline=None if terms.within is None else now + terms.within,
