@@ -170,9 +170,9 @@ class App:
         require(who, Role.VIEWER, "see the nodes")
         return with_drains(self.dispatcher.nodes(), self.drains.kept())
 
-    def largest_node(self) -> Node | None:
-        """The node with the most devices, then memory: what one job can count on at best."""
-        nodes = self.dispatcher.nodes()
+    def largest_node(self, engine: str = "") -> Node | None:
+        """The node with the most devices, then memory: what a job of `engine`, or of any, can count on at best."""
+        nodes = [node for node in self.dispatcher.nodes() if engine in ("", node.engine)]
         return max(nodes, key=lambda node: (len(node.devices), node.memory, node.cpus), default=None)
 
     def _engine_config(self, name: str) -> EngineConfig | None:
