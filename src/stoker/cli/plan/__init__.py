@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from stoker.cli.plan.memory import memory
+from stoker.cli.plan.network import network
 
 app = typer.Typer(
     help="Plan memory, training, serving, network, storage and purchases.",
@@ -17,6 +18,7 @@ app = typer.Typer(
 )
 
 app.command("memory")(memory)
+app.command("network")(network)
 
 
 @app.callback()
