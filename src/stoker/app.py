@@ -184,13 +184,17 @@ class App:
         """Each kind is loaded only where it is used: its client may be heavy."""
         folder, installation = self.home.engines / config.name, self.database.installation()
         match config.kind:
-            # case "slurm": SlurmEngine(config.name, settings_of(config, SlurmSettings), folder, installation)
+            case "slurm":
+                from stoker.engines.slurm import SlurmEngine, SlurmSettings
+
+                return SlurmEngine(config.name, settings_of(config, SlurmSettings), folder, installation)
             case "kubernetes":
                 from stoker.engines.kubernetes import KubernetesEngine, KubernetesSettings
 
                 return KubernetesEngine(config.name, settings_of(config, KubernetesSettings), folder, installation)
             case _:
-                raise BadInput(f'engine kind "{config.kind}" was given; allowed is: kubernetes', param="kind")
+                known = "slurm, kubernetes"
+                raise BadInput(f'engine kind "{config.kind}" was given; allowed are: {known}', param="kind")
 
     def start(self) -> None:
         """Start the background threads."""
