@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import get_args
 
 from stoker.errors import BadInput
@@ -47,6 +47,18 @@ class Accelerator:
         """FLOP/s of large matrix products: measured where it was, else the peak times its architecture's share."""
         measured = self.achieved.get(precision)
         return float(measured) if measured else self.peak_flops(precision) * self.curves.share(precision)
+
+    def kept_flops(self, precision: Precision) -> float:
+        """FLOP/s that large products keep in training, where power and heat limit them, too."""
+        return self.achieved_flops(precision) * self.curves.kept(precision) * self._power_share
+
+    @cached_property
+    def _power_share(self) -> float:
+        """What the card's power limit does to clocks, against the card of its architecture that was calibrated."""
+        curves, bf16 = self.curves, self.peak.get("bf16")
+        if not (curves.power and curves.watts and self.tdp and bf16):
+            return 1.0
+        return float((float(self.tdp) / float(bf16) * 1e12 / curves.watts) ** curves.power)
 
     @property
     def achieved_bandwidth(self) -> float:

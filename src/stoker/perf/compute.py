@@ -13,13 +13,15 @@ from stoker.perf.precision import BYTES, Precision
 SPREAD = 0.08  # of one kernel, between cards, libraries and shapes of the same size
 
 
-def gemm_seconds(on: Accelerator, m: int, n: int, k: int, precision: Precision, *, batch: int = 1) -> float:
-    """`batch` products [m, k] x [k, n] in one kernel: the slower of arithmetic and memory, and its start."""
-    flops = 2.0 * m * n * k * batch
-    moved = batch * (BYTES[precision] * (m * k + n * k) + 2.0 * m * n)
+def gemm_seconds(
+    on: Accelerator, m: int, n: int, k: int, precision: Precision, *, batch: int = 1, output_bytes: float = 2.0
+) -> float:
+    """`batch` products [m, k] x [k, n] in one kernel; results take `output_bytes` a value."""
     curves = on.curves
-    arithmetic = flops / (on.achieved_flops(precision) * curves.fill(flops))
-    return curves.start + max(arithmetic, moved / on.achieved_bandwidth)
+    moved = batch * (BYTES[precision] * (m * k + n * k) + output_bytes * m * n)
+    arithmetic = 2.0 * m * n * k * batch / on.kept_flops(precision)
+    streaming = moved / on.achieved_bandwidth
+    return curves.start + max(arithmetic + curves.unhidden * streaming, streaming)
 
 
 def hbm_seconds(on: Accelerator, moved: float) -> float:
@@ -37,12 +39,12 @@ def gemm(on: Accelerator, m: int, n: int, k: int, precision: Precision) -> Expec
     """The rate of one matrix product, FLOP/s."""
     seconds = gemm_seconds(on, m, n, k, precision)
     value = 2.0 * m * n * k / seconds
+    kept = on.kept_flops(precision) / on.achieved_flops(precision)
     basis = (
         f"2 x {m:,} x {n:,} x {k:,} FLOP / {seconds * 1e6:,.1f} us; peak {on.peak[precision]}; large ones reach "
-        f"{on.achieved_flops(precision) / on.peak_flops(precision):.0%} of it, this size "
-        f"{on.curves.fill(2.0 * m * n * k):.0%} of that; memory "
-        f"{on.memory_bandwidth} x {on.curves.memory_share:.2f}; "
-        f"start {on.curves.start * 1e6:.1f} us"
+        f"{on.achieved_flops(precision) / on.peak_flops(precision):.0%} of it and keep {kept:.0%} of "
+        f"that; {on.curves.unhidden:.2f} of the operands' traffic is not hidden; memory {on.memory_bandwidth} x "
+        f"{on.curves.memory_share:.2f}; start {on.curves.start * 1e6:.1f} us"
     )
     return Expectation("gemm", value, value * (1 - SPREAD), value * (1 + SPREAD), "FLOP/s", basis)
 

@@ -16,8 +16,8 @@ from stoker.perf.transformer import Transformer
 from stoker.typed import strict
 
 Sharding = Literal["none", "optimiser", "gradients", "full"]
-Recompute = Literal["none", "selective", "full"]
-States = Literal["mixed", "bf16", "frozen"]
+Recompute = Literal["none", "selective", "alternate", "full"]
+States = Literal["mixed", "lean", "bf16", "frozen"]
 SHARDINGS: tuple[Sharding, ...] = get_args(Sharding)
 RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
 
@@ -30,7 +30,10 @@ class Workload:
     global_batch: int  # sequences
     sequence: int  # tokens
     precision: Precision = "bf16"
-    states: States = "mixed"  # mixed: float32 master weights and moments; bf16: all in bf16; frozen: adapters only
+    block_scaled: bool = False  # narrow formats scaled by block (MXFP8, NVFP4), else by tensor
+    states: States = "mixed"  # mixed: float32 master weights, moments and gradients; lean: gradients in bf16;
+    # bf16: all in bf16; frozen: adapters only
+    logit_bytes: float = 6.0  # kept per logit: 4 for a loss in place, 6 for Megatron's, 14 for PyTorch's own
     fused_attention: bool = True  # FlashAttention and its kind; False keeps the squares of scores
 
     @property
@@ -56,7 +59,10 @@ class Layout:
     virtual: int = 1  # stages that each pipeline rank holds; above 1: interleaved schedule
     micro_batch: int = 1
     sharding: Sharding = "optimiser"
+    # selective: norms and activations (without fused attention: the core of attention); alternate: also every
+    # second product, as PyTorch's selective checkpointing does; full: all but the inputs of layers
     recompute: Recompute = "none"
+    recompute_share: float = 1.0  # with "full": of the layers
     sequence_parallel: bool = True  # norms split along the sequence within the tensor-parallel group
     shard_within: int = 0  # devices that shard one copy of the states; 0: all data-parallel ones
 

@@ -8,20 +8,19 @@ larger of the two counts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 from stoker.expectation import Expectation
 from stoker.perf.accelerator import Accelerator
 from stoker.perf.layout import Layout, Workload
-from stoker.perf.precision import BYTES
 from stoker.perf.transformer import Transformer
 from stoker.units import format_bytes
 
 RUNTIME = 1.6 * 2**30  # driver context, libraries' workspaces, communicators' buffers
 FRAGMENTATION = 0.04  # of what the allocator holds
 LOW, HIGH = 0.93, 1.07
-_STATES = {"mixed": (2.0, 4.0, 12.0), "bf16": (2.0, 2.0, 4.0), "frozen": (2.0, 0.0, 0.0)}
+_STATES = {"mixed": (2.0, 4.0, 12.0), "lean": (2.0, 2.0, 12.0), "bf16": (2.0, 2.0, 4.0), "frozen": (2.0, 0.0, 0.0)}
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,11 @@ class DeviceMemory:
     @property
     def fragmentation(self) -> float:
         return FRAGMENTATION * (self.activations + self.logits + self.buffers)
+
+    @property
+    def allocated(self) -> float:
+        """What the framework's allocator holds: without driver and libraries."""
+        return self.total - self.runtime
 
     @property
     def total(self) -> float:
@@ -81,7 +85,9 @@ def _stage(model: Transformer, workload: Workload, layout: Layout, *, last: bool
         return size * (dense / group + expert / expert_group if sharded else dense + expert)
 
     full, frozen = layout.sharding == "full", workload.states == "frozen"
-    master = 2.0 if full and not frozen and workload.states == "mixed" else 0.0  # FSDP keeps float32 weights alone
+    master = (
+        2.0 if full and not frozen and workload.states in ("mixed", "lean") else 0.0
+    )  # FSDP keeps float32 weights alone
     in_flight = in_flight_microbatches(layout, workload, last=last)
     return DeviceMemory(
         weights=spread(weights, full),
@@ -89,8 +95,17 @@ def _stage(model: Transformer, workload: Workload, layout: Layout, *, last: bool
         optimiser=spread(optimiser - master, layout.sharding != "none"),
         activations=_activations(model, workload, layout, in_flight),
         logits=_logits(model, workload, layout) if last else 0.0,
-        buffers=3 * 2.0 * block if full else 0.0,  # the block in use, the next one, and gradients of the one before
+        buffers=_buffers(model, workload, layout, block),
     )
+
+
+def _buffers(model: Transformer, workload: Workload, layout: Layout, block: float) -> float:
+    """With FSDP the block in use, the next one, and gradients of the one before; gathered inputs of products."""
+    weights = 3 * 2.0 * block if layout.sharding == "full" else 0.0
+    if layout.tp == 1 or not layout.sequence_parallel:
+        return weights
+    tokens = layout.micro_batch * workload.sequence / layout.cp
+    return weights + 3 * 2.0 * tokens * model.hidden  # of attention, of the feed-forward block, and a gradient
 
 
 @lru_cache(maxsize=65536)
@@ -124,26 +139,42 @@ def in_flight_microbatches(layout: Layout, workload: Workload, *, last: bool) ->
 
 def _activations(model: Transformer, workload: Workload, layout: Layout, in_flight: float) -> float:
     tokens = layout.micro_batch * workload.sequence / layout.cp
-    kept, working = activation_bytes(
-        model, layout.tp, layout.sequence_parallel, workload.precision in ("fp8", "fp4"), layout.recompute
-    )
+    narrow = workload.precision in ("fp8", "fp4")
+    kept, inputs = activation_bytes(model, layout.tp, layout.sequence_parallel, narrow)
     if not workload.fused_attention and layout.recompute == "none":
         kept += 5.0 * model.attention.heads * workload.sequence / layout.tp * model.attention_blocks
-    return tokens * (kept / layout.pp * in_flight + working)
+    again = layout.recompute_share if layout.recompute == "full" else 0.0
+    working = 0.0
+    if again:
+        working = 2 * kept / model.layers  # the layer that is recomputed, and gradients of the same size
+    if again or (layout.recompute in ("selective", "alternate") and workload.fused_attention):
+        kept -= cheap_bytes(model, layout.tp, layout.sequence_parallel, narrow)
+    if layout.recompute == "alternate":
+        kept /= 1.5  # products' outputs are two thirds of what is left, and every second of them comes again
+    return tokens * ((kept * (1 - again) + inputs * again) / layout.pp * in_flight + working)
 
 
 @lru_cache(maxsize=65536)
-def activation_bytes(model: Transformer, tp: int, split: bool, narrow: bool, recompute: str) -> tuple[float, float]:
-    """Bytes per token of the whole stack that stay until the backward pass, and of what one layer needs besides."""
+def activation_bytes(model: Transformer, tp: int, split: bool, narrow: bool) -> tuple[float, float]:
+    """Bytes per token that the backward pass of the whole stack needs, and of its layers' inputs alone."""
     along = tp if split else 1
     attention = _attention_bytes(model, tp, along, narrow) * model.attention_blocks
     dense = _ffn_bytes(model.hidden, model.ffn, model.ffn_factor, tp, along, narrow) * model.dense_blocks
     experts = _expert_bytes(model, tp, along, narrow) * model.expert_blocks
     mamba = _mamba_bytes(model, tp, along, narrow) * model.mamba_blocks
-    everything = attention + dense + experts + mamba
-    if recompute == "full":
-        return 2.0 * model.hidden * model.layers / along, everything / model.layers
-    return everything, 0.0
+    return attention + dense + experts + mamba, 2.0 * model.hidden * model.layers / along
+
+
+@lru_cache(maxsize=65536)
+def cheap_bytes(model: Transformer, tp: int, split: bool, narrow: bool) -> float:
+    """Bytes per token that come again from norms and activations alone: what products read."""
+    along, width = tp if split else 1, 1.0 if narrow else 2.0
+    norms = (model.attention_blocks + model.dense_blocks + model.expert_blocks + model.mamba_blocks) * model.hidden
+    activated = model.dense_blocks * model.ffn / tp
+    if model.experts:
+        wide = model.experts.shared_ffn / tp + model.experts.per_token * model.experts.ffn / along
+        activated += model.expert_blocks * wide
+    return width * (norms / along + activated)
 
 
 def _attention_bytes(model: Transformer, tp: int, along: int, narrow: bool) -> float:
@@ -182,6 +213,23 @@ def _mamba_bytes(model: Transformer, tp: int, along: int, narrow: bool) -> float
 
 
 def _logits(model: Transformer, workload: Workload, layout: Layout) -> float:
-    """bf16 logits, their float32 copy and its gradient, for one micro-batch."""
+    """Logits of one micro-batch and what the loss keeps of them."""
     tokens = layout.micro_batch * workload.sequence / layout.cp
-    return tokens * model.vocabulary / layout.tp * (BYTES["bf16"] + 2 * BYTES["fp32"])
+    return tokens * model.vocabulary / layout.tp * workload.logit_bytes
+
+
+def lightest_recompute(model: Transformer, workload: Workload, layout: Layout, on: Accelerator) -> Layout:
+    """`layout` with the least recomputation that fits, as it is when nothing helps.
+
+    Norms and activations come again first, then eighths of the layers.
+    """
+    if fits(device_memory(model, workload, layout), on):
+        return layout
+    selective = replace(layout, recompute="selective")
+    if fits(device_memory(model, workload, selective), on):
+        return selective
+    for eighths in range(1, 9):
+        lighter = replace(layout, recompute="full", recompute_share=eighths / 8)
+        if fits(device_memory(model, workload, lighter), on):
+            return lighter
+    return layout

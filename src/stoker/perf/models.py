@@ -16,7 +16,7 @@ from stoker.typed import read
 
 def transformer(name: str) -> Transformer:
     """The shape of the model called `name`, in any spelling. Raises NotFound with near names."""
-    wanted = plain_name(name.rpartition("/")[2])
+    wanted = plain_name(name if " " in name else name.rpartition("/")[2])  # OWNER/NAME, as on a hub
     found = next((model for key, model in _known().items() if key == wanted), None)
     if found is None:
         spelled = {key: model.name for key, model in _known().items()}

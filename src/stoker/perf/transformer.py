@@ -103,7 +103,7 @@ class Mamba:
 
 
 @strict
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashed by identity: planners cache by it
 class Transformer:
     """A model's shape. Counts of blocks by kind; `layers` is what pipeline stages are cut by."""
 

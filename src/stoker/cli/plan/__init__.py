@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 from stoker.cli.plan.memory import memory
-from stoker.cli.plan.network import network
+from stoker.cli.plan.training import training
 
 app = typer.Typer(
     help="Plan memory, training, serving, network, storage and purchases.",
@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 app.command("memory")(memory)
-app.command("network")(network)
+app.command("training")(training)
 
 
 @app.callback()

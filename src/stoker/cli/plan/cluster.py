@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -17,10 +17,13 @@ Word = TypeVar("Word", bound=str)
 ClusterFile = Annotated[Path | None, typer.Option("--cluster", metavar="FILE", help="A cluster described in YAML.")]
 Gpu = Annotated[str, typer.Option("--gpu", metavar="NAME", help="A card of the catalogue, instead of --cluster.")]
 Count = Annotated[int, typer.Option("--count", help="How many cards, in servers of eight.")]
+Nic = Annotated[
+    str, typer.Option("--nic", metavar="SPEED", help="With --gpu: a network port for each card, as 400Gb/s.")
+]
 Explain = Annotated[bool, typer.Option("--explain", help="Show formula, inputs and sources of every number.")]
 
 
-def described(cluster: Path | None, gpu: str, count: int) -> Hardware:
+def described(cluster: Path | None, gpu: str, count: int, nic: str = "") -> Hardware:
     """What was described; raises BadInput when both or neither was given."""
     if (cluster is None) == (not gpu):
         raise BadInput("give either --cluster FILE or --gpu NAME (with --count N)")
@@ -29,8 +32,10 @@ def described(cluster: Path | None, gpu: str, count: int) -> Hardware:
     else:
         if count > 8 and count % 8:
             raise BadInput(f"--count {count} was given; above 8 it must be a multiple of 8, or use --cluster")
-        card = {"type": gpu, "count": min(count, 8)}
-        found = hardware({"name": gpu, "servers": max(1, count // 8), "resources": {"gpu": card}}, what="--gpu")
+        resources: dict[str, Any] = {"gpu": {"type": gpu, "count": min(count, 8)}}
+        if nic:
+            resources["nic"] = {"count": min(count, 8), "speed": nic}
+        found = hardware({"name": gpu, "servers": max(1, count // 8), "resources": resources}, what="--gpu")
     for remark in found.notes:
         note(remark)
     return found

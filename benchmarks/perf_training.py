@@ -1,0 +1,146 @@
+"""Predicted against published training speeds and memory peaks.
+
+    python benchmarks/perf_training.py [--facts DIR] [--rows] [--quick] [--write]
+
+Reads `published_training_perf.csv` from DIR (default ../shared/facts) and the tables in `published/`. Prints
+Markdown: errors of what the catalogue ships, and errors with the knobs found anew without the model that is judged,
+in any source (leave one group out; a group is a model). `--quick` leaves the second out, `--write` calibrates on
+all rows and puts the knobs into the catalogue.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import perf_knobs
+from benchmarks.perf_rows import HERE, Row, rows
+
+from stoker.perf.calibrate import Fit, fit
+from stoker.perf.layout import Layout, Workload
+from stoker.perf.layout_memory import device_memory, fits
+from stoker.perf.models import transformer
+from stoker.perf.precision import precision
+from stoker.perf.stack import stack
+from stoker.perf.step import step_time
+
+TARGETS = {"mosaicml": (0.04, 0.10), "megatron-bridge": (0.08, 0.20), "korthikanti": (0.035, None)}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--facts", type=Path, default=HERE.parent.parent / "shared" / "facts")
+    options.add_argument("--rows", action="store_true", help="print every row")
+    options.add_argument("--quick", action="store_true", help="only what the catalogue ships")
+    options.add_argument("--write", action="store_true", help="calibrate on all rows and write the catalogue")
+    given = options.parse_args()
+    found = rows(given.facts)
+    if given.write:
+        perf_knobs.write(calibrate(found).values)
+        return
+    errors = [shipped(row) for row in found]
+    report("What is shipped, on the rows it was calibrated on", found, errors)
+    if given.rows:
+        for row, error in zip(found, errors, strict=True):
+            print(f"{error:+.1%}  {row.source} {row.model.name} {row.hardware.name} {row.note}: {row.layout}")
+    if not given.quick:
+        report("Without the judged model", found, held_out(found))
+    memory(HERE / "published" / "memory.csv", found)
+
+
+def calibrate(found: Sequence[Row], start: Mapping[str, float] | None = None, rounds: int = 15) -> Fit:
+    return fit(
+        lambda values, some: perf_knobs.predict(found, values, some),
+        [row.measured for row in found],
+        perf_knobs.knobs(found),
+        start=start,
+        rounds=rounds,
+    )
+
+
+def shipped(row: Row) -> float:
+    """Relative error of the catalogue as it is."""
+    taken = step_time(row.hardware, stack(row.stack), row.model, row.workload, row.layout)
+    return row.workload.tokens / taken.total / row.layout.gpus / row.measured - 1
+
+
+def held_out(found: Sequence[Row]) -> list[float]:
+    """Relative errors of every row, each with knobs that have seen no row of its model."""
+    start = calibrate(found).values
+    errors = {}
+    for group in sorted({row.model.name for row in found}):
+        others = [row for row in found if row.model.name != group]
+        values = calibrate(others, start, rounds=6).values
+        held = perf_knobs.model(values)
+        errors.update(
+            {id(row): held.tokens_per_second(row) / row.measured - 1 for row in found if row.model.name == group}
+        )
+    return [errors[id(row)] for row in found]
+
+
+def report(title: str, found: Sequence[Row], errors: Sequence[float]) -> None:
+    print(f"\n### {title}\n\n| | rows | median | mean | p90 | bias | wanted |\n|---|---|---|---|---|---|---|")
+    by: Sequence[Callable[[Row], str]] = (
+        lambda row: row.source,
+        lambda row: f"{row.source}, {row.hardware.name}, {row.workload.precision}",
+        lambda row: f"{row.source}, {row.family}",
+        lambda row: f"{row.source}, {row.model.name}",
+        lambda row: f"{row.source}, {row.kind}",
+    )
+    for key in by:
+        groups: dict[str, list[float]] = {}
+        for row, error in zip(found, errors, strict=True):
+            groups.setdefault(key(row), []).append(error)
+        for name, inside in sorted(groups.items()):
+            print(_line(name, inside))
+
+
+def _line(name: str, errors: Sequence[float]) -> str:
+    sizes = sorted(abs(error) for error in errors)
+    p90 = sizes[min(len(sizes) - 1, int(0.9 * len(sizes)))]
+    wanted = ""
+    if name in TARGETS:
+        middle, high = TARGETS[name]
+        wanted = f"mean {middle:.1%}" if high is None else f"{middle:.0%} / {high:.0%}"
+    return (
+        f"| {name} | {len(sizes)} | {statistics.median(sizes):.1%} | {statistics.mean(sizes):.1%} | {p90:.1%} | "
+        f"{statistics.median(errors):+.1%} | {wanted} |"
+    )
+
+
+def memory(path: Path, found: Sequence[Row]) -> None:
+    """Published peaks against predicted ones; and rows that ran although they are said not to fit."""
+    print("\n### Memory\n\n| model | spread | published GiB | predicted GiB | error |\n|---|---|---|---|---|")
+    with path.open(newline="") as file:
+        for entry in csv.DictReader(file):
+            model, layout = transformer(entry["model"]), _layout(entry)
+            workload = Workload(
+                layout.dp * layout.micro_batch * layout.pp, int(entry["sequence"]), precision(entry["precision"]),
+                logit_bytes=float(entry["logit_bytes"]),
+            )  # fmt: skip
+            told = float(entry["peak_gib"])
+            due = device_memory(model, workload, layout).allocated / 2**30
+            print(f"| {model.name} | {layout}, {workload.sequence} | {told} | {due:.1f} | {due / told - 1:+.1%} |")
+    ran = [row for row in found if row.source != "megatron-bridge"]
+    over = [
+        row for row in ran
+        if not fits(device_memory(row.model, row.workload, row.layout), row.hardware.accelerator)
+    ]  # fmt: skip
+    print(f"\n{len(over)} of {len(ran)} rows that ran as stated are said not to fit (their upper bound does not).")
+
+
+def _layout(entry: Mapping[str, str]) -> Layout:
+    return Layout(
+        int(entry["gpus"]), int(entry["tp"]), int(entry["pp"]), int(entry["cp"]),
+        micro_batch=int(entry["micro_batch"]), sharding="full", recompute=entry["recompute"],  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
