@@ -27,7 +27,7 @@ from stoker.control.rights import require
 from stoker.control.roster import Roster
 from stoker.control.shipments import ShipmentDesk
 from stoker.engine import Engine
-from stoker.engine_config import EngineConfig
+from stoker.engine_config import EngineConfig, settings_of
 from stoker.engines.local import LocalEngine
 from stoker.errors import BadInput
 from stoker.home import Home
@@ -105,9 +105,7 @@ class App:
             EngineStore(self.database), job_store, self.roster, self.dispatcher, self._build_engine, self.clock
         )
         self.engines.load()
-        self.drains = DrainDesk(
-            drain_store, self.roster, self.dispatcher, self.changes, self.clock, self.database.installation()
-        )
+        self.drains = DrainDesk(drain_store, self.roster, self.dispatcher, self.changes, self.clock)
         self.moves = MoveDesk(
             MoveStore(self.database),
             job_store,
@@ -172,9 +170,9 @@ class App:
         require(who, Role.VIEWER, "see the nodes")
         return with_drains(self.dispatcher.nodes(), self.drains.kept())
 
-    def largest_node(self) -> Node | None:
-        """The node with the most devices, then memory: what one job can count on at best."""
-        nodes = self.dispatcher.nodes()
+    def largest_node(self, engine: str = "") -> Node | None:
+        """The node with the most devices, then memory: what a job of `engine`, or of any, can count on at best."""
+        nodes = [node for node in self.dispatcher.nodes() if engine in ("", node.engine)]
         return max(nodes, key=lambda node: (len(node.devices), node.memory, node.cpus), default=None)
 
     def _engine_config(self, name: str) -> EngineConfig | None:
@@ -186,10 +184,17 @@ class App:
         """Each kind is loaded only where it is used: its client may be heavy."""
         folder, installation = self.home.engines / config.name, self.database.installation()
         match config.kind:
-            # case "slurm": SlurmEngine(config.name, settings_of(config, SlurmSettings), folder, installation)
+            case "slurm":
+                from stoker.engines.slurm import SlurmEngine, SlurmSettings
+
+                return SlurmEngine(config.name, settings_of(config, SlurmSettings), folder, installation)
+            case "kubernetes":
+                from stoker.engines.kubernetes import KubernetesEngine, KubernetesSettings
+
+                return KubernetesEngine(config.name, settings_of(config, KubernetesSettings), folder, installation)
             case _:
-                del folder, installation
-                raise BadInput(f'engine kind "{config.kind}" was given; allowed are: none yet', param="kind")
+                known = "slurm, kubernetes"
+                raise BadInput(f'engine kind "{config.kind}" was given; allowed are: {known}', param="kind")
 
     def start(self) -> None:
         """Start the background threads."""

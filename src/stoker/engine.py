@@ -130,10 +130,14 @@ class CanConnect(Protocol):
 
 @runtime_checkable
 class CanDrain(Protocol):
-    """Engines that can keep new work away from a node."""
+    """Engines that can keep new work away from a node. They sign their drains as this platform's."""
 
     def drain(self, node: str, reason: str) -> None:
-        """No new work from now on; what runs goes on. Safe to repeat. Raises NotFound, Away."""
+        """No new work from now on; what runs goes on. Safe to repeat. Raises NotFound, Away.
+
+        A node that somebody else drained stays theirs, with their reason.
+        """
 
     def undrain(self, node: str, reason: str) -> None:
-        """Take back our own drain. Raises Conflict where the node is drained for another reason: not ours."""
+        """Take back our own drain, made for `reason`; a node that is open stays so. Raises NotFound, Away, and
+        Conflict where the node is drained by somebody else: not ours."""

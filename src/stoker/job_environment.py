@@ -54,3 +54,56 @@ def meeting(order: Order, nodes: Sequence[str], addresses: Sequence[str], rank: 
         "DSTACK_NODES_IPS": "\n".join(addresses),
         "DSTACK_GPUS_PER_NODE": str(order.spec.resources.accelerators),
     }
+
+
+def slurm_names(order: Order, nodes: Sequence[str], rank: int, workdir: str) -> dict[str, str]:
+    """What scripts written for Slurm look for, on engines that are not Slurm."""
+    spec = order.spec
+    named = {
+        "SLURM_JOB_ID": str(order.key.job),
+        "SLURM_JOBID": str(order.key.job),
+        "SLURM_JOB_NAME": spec.name,
+        "SLURM_JOB_NODELIST": ",".join(nodes),
+        "SLURM_JOB_NUM_NODES": str(spec.nodes),
+        "SLURM_NNODES": str(spec.nodes),
+        "SLURM_NTASKS": str(spec.nodes * spec.tasks_per_node),
+        "SLURM_NTASKS_PER_NODE": str(spec.tasks_per_node),
+        "SLURM_CPUS_PER_TASK": str(max(1, spec.resources.cpus // spec.tasks_per_node)),
+        "SLURM_CPUS_ON_NODE": str(spec.resources.cpus),
+        "SLURM_GPUS_ON_NODE": str(spec.resources.accelerators),
+        "SLURM_RESTART_COUNT": str(order.key.attempt - 1),
+        "SLURM_SUBMIT_DIR": workdir,
+        "SLURM_PROCID": str(rank),
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": str(rank),
+        "SLURMD_NODENAME": nodes[rank],
+    }
+    if order.array_index is not None:
+        named["SLURM_ARRAY_JOB_ID"] = str(order.array_id)
+        named["SLURM_ARRAY_TASK_ID"] = str(order.array_index)
+    return named
+
+
+def fill(pattern: str, order: Order, node: str) -> str:
+    """`pattern` with sbatch's letters filled in: %j %x %A %a %N %u, and %% for a percent sign."""
+    letters: Mapping[str, str] = {
+        "j": str(order.key.job),
+        "J": str(order.key.job),
+        "x": order.spec.name,
+        "A": str(order.array_id if order.array_id is not None else order.key.job),
+        "a": str(order.array_index if order.array_index is not None else 0),
+        "N": node,
+        "n": "0",
+        "t": "0",
+        "u": order.owner.replace("/", "_"),
+        "%": "%",
+    }
+    parts = pattern.split("%")
+    filled = [parts.pop(0)]
+    while parts:
+        part = parts.pop(0)
+        if not part and parts:  # "%%"
+            filled.append("%" + parts.pop(0))
+        else:
+            filled.append(letters.get(part[:1], "%" + part[:1]) + part[1:])
+    return "".join(filled)

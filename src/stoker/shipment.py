@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from stoker.errors import BadInput
 from stoker.job import Resources
 from stoker.typed import strict
 
@@ -67,8 +68,13 @@ class ShipmentRequest:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # stage -> recipe settings
     resources: Mapping[str, Resources] = field(default_factory=dict)  # stage -> what its job asks for
     engine: str = ""  # where its jobs run; empty: any engine that fits
+    nodes: int = 1  # of the training; its resources are those of each
     deploy: bool = True
     promote: bool = True  # make it the champion once verified
+
+    def __post_init__(self) -> None:
+        if self.nodes < 1:
+            raise BadInput(f"{self.nodes} nodes were asked for; a training needs at least one", param="nodes")
 
 
 @dataclass(frozen=True)

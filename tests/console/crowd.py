@@ -62,6 +62,7 @@ def crowd() -> tuple[tuple[Node, ...], list[Job]]:
             JobState.RUNNING,
             0.0,
             10.0,
+            engine="slurm",
             placements=(Placement(f"gpu-{number:03}", tuple(range(6))),),
         )
         for number in range(100)

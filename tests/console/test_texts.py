@@ -13,6 +13,7 @@ from stoker.console.jobs import GROUPS
 from stoker.console.texts import Say, catalogue, choose
 from stoker.endpoint import ReplicaState
 from stoker.job import JobKind, JobState
+from stoker.node_move import MoveState
 from stoker.shipment import ShipmentState, Stage, StageState
 
 CONSOLE = Path(__file__).parents[2] / "src" / "stoker" / "console"
@@ -24,6 +25,7 @@ GROUPS_OF_NAMES: dict[str, Iterable[str]] = {
     "stage_state": StageState,
     "ship_state": ShipmentState,
     "replica_state": ReplicaState,
+    "move_state": MoveState,
     "stage": Stage,
     "role": Role,
     "role_does": Role,
@@ -75,6 +77,7 @@ def test_every_text_is_used() -> None:
         "pii",
         "alias",
         "health",
+        "move_step",
         *GROUPS_OF_NAMES,
     )
     unused = {

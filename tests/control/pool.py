@@ -270,7 +270,7 @@ class World:
         self.move_store, self.drain_store = MoveMemory(self.fate), DrainMemory(self.fate)
         self.jobs = JobMemory(self.fate)
         self.last_shown: dict[str, tuple[Node, ...]] = {}
-        self.parked = NodeDrain(KUBERNETES, "stoker: move 7 to slurm", "ann", 0.0, 7, "moved to slurm, move 7")
+        self.parked = NodeDrain(KUBERNETES, "move 7 to slurm", "ann", 0.0, 7, "moved to slurm, move 7")
         if not both_open:
             self.drain_store.kept[self.parked.place] = self.parked
             self.kubernetes.closed_for = self.parked.reason
@@ -286,9 +286,7 @@ class World:
         self.roster = Roster(self.couriers)
         self.passes = Passes(self)
         dispatcher = cast(Dispatcher, self.passes)
-        self.drains = DrainDesk(
-            cast(DrainStore, self.drain_store), self.roster, dispatcher, changes, self.clock, "0123456789ab"
-        )
+        self.drains = DrainDesk(cast(DrainStore, self.drain_store), self.roster, dispatcher, changes, self.clock)
         self.moves = MoveDesk(
             cast(MoveStore, self.move_store),
             cast(JobStore, self.jobs),
@@ -312,7 +310,7 @@ class World:
     def go_on(self) -> None:
         """One quiet round: both engines answer, the scheduler passes, and the moves go on."""
         for engine in self.engines:
-            self.clock.advance(0.001)
+            self.clock.advance(2.0)
             self.ask(engine)
         self.passes.begin()
         self.passes.finish(starts=False)

@@ -24,7 +24,7 @@ class Walk:
     """One move of one machine, in a world that does not wait for it."""
 
     WEIGHTS: ClassVar = {
-        "goes_on": 12, "is_killed_as_it_goes_on": 3, "is_killed": 0.3, "pass_begins": 4, "pass_ends": 4,
+        "goes_on": 12, "is_killed_as_it_goes_on": 3, "is_killed": 0.3, "pass_begins": 4, "pass_ends": 2,
         "is_asked": 8, "is_asked_as_a_job_starts": 2, "call_will_fail": 1, "time_goes_by": 1.5,
         "others_start": 3, "others_end": 4, "ours_ends": 3, "is_undone": 0.3, "others_drain": 0.15,
         "others_open": 0.15,
@@ -41,9 +41,11 @@ class Walk:
         if self.random.random() < 0.5:
             world.jobs.start(SLURM)
         world.slurm.foreign = self.random.choice((0, 0, 1))
-        terms = Terms(preempt=self.random.random() < 0.5, within=self.random.choice((None, None, 8.0)))
+        terms = Terms(preempt=self.random.random() < 0.5, within=self.random.choice((None, None, 60.0)))
         world.ask(world.slurm)
         world.moves.create(["gpu3"], "kubernetes", ADMIN, terms)
+        if self.random.random() < 0.3:
+            self.asked_in_between(world.slurm, goes_on=True)
 
     def run(self) -> Counter[str]:
         events, weights = list(self.WEIGHTS), list(self.WEIGHTS.values())
@@ -123,24 +125,40 @@ class Walk:
         self.world.restart()
 
     def pass_begins(self) -> None:
-        self.world.passes.begin()
+        if self.world.passes.seen is None:
+            self.world.passes.begin()
 
     def pass_ends(self) -> None:
+        before = len(self.world.jobs.jobs)
         self.world.passes.finish(starts=self.random.random() < 0.5)
+        for job in list(self.world.jobs.jobs.values())[before:]:
+            other = self.world.kubernetes if job.engine == "slurm" else self.world.slurm
+            if not (self.undone_by_others or self.world.move.both_open):
+                assert not other.open, f"a pass from before the drain starts on {job.engine}"
 
     def is_asked(self) -> None:
+        self.world.clock.advance(1.0)
         self.world.ask(self.side())
 
     def is_asked_as_a_job_starts(self) -> None:
-        side = self.side()
-        side.before_inventory = lambda: self.start_on(side)
+        """The list of jobs has been made, the nodes have not been looked at yet."""
+        self.asked_in_between(self.side(), goes_on=self.random.random() < 0.5)
+
+    def asked_in_between(self, side: Truth, *, goes_on: bool) -> None:
+        def event() -> None:
+            self.start_on(side)
+            if goes_on:
+                self.goes_on()
+
+        side.before_inventory = event
+        self.world.clock.advance(1.0)
         self.world.ask(side)
 
     def call_will_fail(self) -> None:
         self.side().fail = self.random.choice(("ask", "before", "after"))
 
     def time_goes_by(self) -> None:
-        self.world.clock.advance(self.random.choice((0.5, 3.0, 3.0, 400.0)))
+        self.world.clock.advance(self.random.choice((2.0, 5.0, 5.0, 400.0)))
 
     def others_start(self) -> None:
         self.start_on(self.side())

@@ -104,7 +104,7 @@ def test_a_job_submitted_before_a_kill_is_found_again_though_its_spec_would_diff
     app.shipments.advance()
     monkeypatch.undo()
     smaller = dataclasses.replace(app.dispatcher.nodes()[0], cpus=1)
-    monkeypatch.setattr(app.shipments._stage_jobs, "_largest_node", lambda: smaller)
+    monkeypatch.setattr(app.shipments._stage_jobs, "_largest_node", lambda _engine: smaller)
     app.shipments.advance()
     assert [job.id for job in live(app)] == [look(app, shipment).stage(Stage.IMPORT).job]
 

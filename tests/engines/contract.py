@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from stoker.engine import CanForget, CanNotify, CanProbe, Engine, Key, Observation, Order
+from stoker.engine import CanDrain, CanForget, CanNotify, CanProbe, Engine, Key, Observation, Order
+from stoker.errors import NotFound
 from stoker.job import JobSpec, JobState, Placement, Resources
 
 Reopen = Callable[[], Engine]
@@ -55,6 +56,9 @@ def begun(engine: Engine, key: Key) -> Observation:
 
 
 class EngineContract:
+    devices_seen = b"1,3\n"  # what a job that holds devices 1 and 3 is shown
+    private_modes = ("700", "600")  # of the folder of private files, and of a file in it
+
     @pytest.fixture
     def engine(self, reopen: Reopen) -> Engine:
         return reopen()
@@ -107,7 +111,7 @@ class EngineContract:
         engine.submit([one])
         end_of(engine, one.key)
         said = engine.logs(one.key).decode().splitlines()
-        assert said[:3] == ["700", "600", "hush"]
+        assert said[:3] == [*self.private_modes, "hush"]
         assert "hush" not in "".join(said[3:])
         if isinstance(engine, CanForget):
             engine.forget([one.key])
@@ -206,7 +210,7 @@ class EngineContract:
         )
         engine.submit([one])
         end_of(engine, one.key)
-        assert engine.logs(one.key) == b"1,3\n"
+        assert engine.logs(one.key) == self.devices_seen
 
     def test_the_probe_comes_back_in_whole_lines(self, engine: Engine) -> None:
         if not isinstance(engine, CanProbe):
@@ -249,3 +253,28 @@ class EngineContract:
         go.touch()
         assert end_of(again, runs.key).exit_code == 6
         assert again.logs(runs.key) == b"up\non\n"
+
+    def test_a_node_is_drained_and_opened_again(self, engine: Engine) -> None:
+        if not isinstance(engine, CanDrain):
+            pytest.skip("this engine is drained by the platform alone")
+        name = engine.inventory()[0].name
+        for _ in range(2):
+            engine.drain(name, "a test (ann)")
+        shows(engine, name, schedulable=False)
+        for _ in range(2):
+            engine.undrain(name, "a test (ann)")
+        shows(engine, name, schedulable=True)
+        with pytest.raises(NotFound):
+            engine.drain("no-such-node", "a test (ann)")
+
+
+def shows(engine: Engine, name: str, *, schedulable: bool) -> None:
+    """Returns once the engine shows the node so."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        engine.states()
+        [node] = [node for node in engine.inventory() if node.name == name]
+        if node.schedulable is schedulable:
+            return
+        assert time.monotonic() < until, node
+        time.sleep(0.2)

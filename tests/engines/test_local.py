@@ -16,9 +16,9 @@ from stoker.cluster import Device, Node
 from stoker.engine import Key
 from stoker.engines.local import LocalEngine
 from stoker.engines.local.attempt import Attempt
-from stoker.engines.local.environment import fill
 from stoker.engines.local.processes import Identity, boot_id
 from stoker.job import JobSpec, JobState, Resources
+from stoker.job_environment import fill
 from tests.engines.contract import EngineContract, Reopen, begun, end_of, order, shell, wait_until
 
 NODE = Node("here", "local", cpus=4, memory=8 << 30, devices=tuple(Device(index, "H100") for index in range(4)))
@@ -266,7 +266,7 @@ def test_later_attempts_append_to_the_users_own_file(engine: LocalEngine, tmp_pa
     ],
 )
 def test_patterns(engine: LocalEngine, pattern: str, filled: str) -> None:
-    assert fill(pattern, order(engine, shell("true", name="n"), job=3), NODE) == filled
+    assert fill(pattern, order(engine, shell("true", name="n"), job=3), "here") == filled
 
 
 def test_jobs_see_a_plain_signal_setup(engine: LocalEngine) -> None:

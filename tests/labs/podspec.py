@@ -60,6 +60,7 @@ async def _source(volume: dict[str, Any], folder: Path, room: Path, namespace: s
             found = await call("GET", f"/api/v1/namespaces/{namespace}/{plural}/{volume[kind][name]}")
             if not found or found.get("kind") == "Status":
                 return None
+            folder.chmod(0o1777)  # as the kubelet's own, a tmpfs
             _fill(folder, found, kind, volume[kind].get("defaultMode", 0o644))
     return folder
 

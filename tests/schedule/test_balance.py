@@ -244,7 +244,7 @@ def test_over_a_day_less_is_waited_floors_hold_and_nothing_swings(seed: int) -> 
     policy = Balance(SIDES, {"slurm": 2, "kubernetes": 3}, patience=120.0, cool_down=1800.0, at_once=3)
     fixed, balanced = Day(None).run(seed), Day(policy).run(seed)
     assert fixed.jobs == balanced.jobs > 50
-    assert balanced.waited < 0.8 * fixed.waited
+    assert balanced.waited < 0.5 * fixed.waited
     assert all(balanced.lowest[side] >= policy.floor(side) for side in SIDES)
     assert min(balanced.lowest.values()) < _MACHINES // 2  # machines did go over
     for earlier, later in zip(balanced.moves, balanced.moves[1:], strict=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,8 @@ def ship(
         list[str] | None, typer.Option("--set", help="STAGE.SETTING=VALUE: train.epochs=3.")
     ] = None,
     heldout: Annotated[str, typer.Option(help="Data to evaluate on; else a part of DATA.")] = "",
-    gpus: Annotated[str, typer.Option(help="Devices of the training: 2, H100:8.")] = "",
+    gpus: Annotated[str, typer.Option(help="Devices of the training, on each node: 2, H100:8.")] = "",
+    nodes: Annotated[int, typer.Option("--nodes", "-N", help="Nodes of the training.")] = 1,
     engine: Annotated[str, typer.Option(help="Where its jobs run: an engine's name.")] = "",
     deploy: Annotated[bool, typer.Option(help="Serve it.")] = True,
     promote: Annotated[bool, typer.Option(help="Let it answer once it is verified.")] = True,
@@ -48,7 +50,9 @@ def ship(
     if resume:
         shipment = client.shipments.resume(resume)
     else:
-        request = _request(client, data, base, name, heldout, method, settings or (), gpus, engine, deploy, promote)
+        request = _request(
+            client, data, base, name, heldout, method, settings or (), gpus, nodes, engine, deploy, promote
+        )
         shipment = client.shipments.create(request)
     if as_json and detach:
         print_json(shipment)
@@ -64,7 +68,7 @@ def ship(
 
 def _request(
     client: Client, data: str, base: str, name: str, heldout: str, method: str, settings: Iterable[str], gpus: str,
-    engine: str, deploy: bool, promote: bool,
+    nodes: int, engine: str, deploy: bool, promote: bool,
 ) -> ShipmentRequest:  # fmt: skip
     if not data or not base:
         raise BadInput("ship needs data and a base model; write: stoker ship DATA --base MODEL")
@@ -72,7 +76,7 @@ def _request(
     if gpus:
         devices = parse_accelerators(gpus)
         wish = Resources(accelerators=devices.count, models=devices.models, milli=devices.milli)
-        resources = {Stage.TRAIN.value: wish, Stage.EVALUATE.value: wish}
+        resources = {Stage.TRAIN.value: wish, Stage.EVALUATE.value: replace(wish, accelerators=1)}
     return ShipmentRequest(
         data=_place(client, data),
         base=_base(client, base),
@@ -81,6 +85,7 @@ def _request(
         method=method,
         settings=read_settings(settings),
         resources=resources,
+        nodes=nodes,
         engine=engine,
         deploy=deploy,
         promote=promote,

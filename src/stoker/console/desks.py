@@ -14,6 +14,7 @@ from stoker.finding import Finding
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobEvent, JobState
 from stoker.model import ModelVersion, Promotion
+from stoker.node_move import NodeMove
 from stoker.shipment import Shipment, Stage
 from stoker.telemetry import Telemetry
 
@@ -95,6 +96,11 @@ class Engines(Protocol):
     def foreign(self, who: Account) -> Sequence[ForeignJob]: ...
 
 
+class Moves(Protocol):
+    def find(self, who: Account, *, everything: bool = False, limit: int = 100) -> Sequence[NodeMove]: ...
+    def undo(self, move_id: int, who: Account) -> object: ...
+
+
 class Desks(Protocol):
     """The app, as far as the console needs it."""
 
@@ -110,4 +116,6 @@ class Desks(Protocol):
     def endpoints(self) -> Endpoints: ...
     @property
     def engines(self) -> Engines: ...
+    @property
+    def moves(self) -> Moves: ...
     def nodes(self, who: Account) -> Sequence[Node]: ...

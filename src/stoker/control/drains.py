@@ -35,15 +35,12 @@ class DrainDesk:
         dispatcher: Dispatcher,
         changes: Changes,
         clock: Clock,
-        installation: str,
     ) -> None:
-        """`installation` tells the drains of this platform from those of others on the same engines."""
         self._store = store
         self._roster = roster
         self._dispatcher = dispatcher
         self._changes = changes
         self._clock = clock
-        self.signature = f"stoker {installation}"
 
     def find(self, who: Account) -> list[NodeDrain]:
         require(who, Role.VIEWER, "see what is drained")
@@ -60,7 +57,7 @@ class DrainDesk:
         require(who, Role.ADMIN, "drain nodes")
         reason = _checked(reason)
         sight = look(self._roster, self._dispatcher, self._clock)
-        told = f"{self.signature}: {reason} ({who.name})"
+        told = f"{reason} ({who.name})"
         now = self._clock.now()
         kept = self._store.all()
         wanted = [

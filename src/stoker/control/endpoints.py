@@ -57,7 +57,7 @@ class EndpointDesk:
         home: Home,
         clock: Clock,
         changes: Changes,
-        largest_node: Callable[[], Node | None],
+        largest_node: Callable[[str], Node | None],
     ) -> None:
         self._store = store
         self._jobs = jobs
@@ -263,7 +263,7 @@ class EndpointDesk:
         attached = self._attachments.lay(
             occasion, {SPEC: recipe_spec(endpoint, registered, self._home), SERVICE_KEY: key_file}
         )
-        spec = replica_spec(endpoint, registered, attached, self._largest_node())
+        spec = replica_spec(endpoint, registered, attached, self._largest_node(endpoint.engine))
         who = platform(endpoint.tenant, endpoint.owner)
         (job,) = self._jobs.submit([spec], who, occasion=occasion)
         replica = Replica(job.id, version, since=self._clock.now(), key_file=str(key_file))

@@ -109,15 +109,17 @@ class MoveDesk:
         return moves
 
     def find(self, who: Account, *, everything: bool = False, limit: int = 100) -> list[NodeMove]:
-        """Newest first; those that are not over unless `everything` is asked for."""
+        """Newest first; those that are not over unless `everything` is asked for.
+
+        Whose jobs a move waits for is told to admins alone.
+        """
         require(who, Role.VIEWER, "see the moves of nodes")
-        if everything:
-            return self._store.find(limit=limit)
-        return [kept.move for kept in reversed(self._store.going())]
+        found = self._store.find(limit=limit) if everything else [one.move for one in reversed(self._store.going())]
+        return [_as_seen(move, who) for move in found]
 
     def get(self, move_id: int, who: Account) -> NodeMove:
         require(who, Role.VIEWER, "see the moves of nodes")
-        return self._store.get(move_id).move
+        return _as_seen(self._store.get(move_id).move, who)
 
     def undo(self, move_id: int, who: Account) -> NodeMove:
         """Put everything back. Raises NotFound, and Conflict for a move that is over."""
@@ -289,7 +291,7 @@ class MoveDesk:
             state=MoveState.DRAINING,
             who=who.name,
             created_at=now,
-            drain_reason=f"{self._drains.signature}: move {{id}} to {target}",
+            drain_reason=f"move {{id}} to {target}",
             reason=" ".join(terms.reason.split())[:200],
             preempt=terms.preempt,
             deadline=None if terms.within is None else now + terms.within,
@@ -297,6 +299,10 @@ class MoveDesk:
             parked=parked,
             automatic=terms.automatic,
         )
+
+
+def _as_seen(move: NodeMove, who: Account) -> NodeMove:
+    return move if who.role is Role.ADMIN else replace(move, waits_for="", message="")
 
 
 def _sides(name: str, nodes: Sequence[Node], target: str, source: str) -> tuple[Node, Node]:

@@ -32,7 +32,7 @@ class RequestReader:
         registry: Registry,
         artifacts: Artifacts,
         home: Home,
-        largest_node: Callable[[], Node | None],
+        largest_node: Callable[[str], Node | None],
         file_path: Callable[[str, Account], Path],
     ) -> None:
         """`file_path` tells where an uploaded file lies."""
@@ -85,7 +85,7 @@ class RequestReader:
 
         The training itself looks again, at what is free then.
         """
-        node = self._largest_node()
+        node = self._largest_node(request.engine)
         if node is None:
             return
         settings = request.settings.get(Stage.TRAIN, {})

@@ -54,7 +54,7 @@ class ShipmentDesk:
         home: Home,
         clock: Clock,
         changes: Changes,
-        largest_node: Callable[[], Node | None],
+        largest_node: Callable[[str], Node | None],
         file_path: Callable[[str, Account], Path],
     ) -> None:
         """`file_path` tells where an uploaded file lies."""
@@ -395,7 +395,13 @@ def _wishes(request: ShipmentRequest) -> list[JobSpec]:
     """What its stages will ask for as far as the request says so: refused now rather than hours later."""
     needs = dict(request.resources) or {"stages": Resources()}
     return [
-        JobSpec(f"{request.name}.{stage}", ("true",), resources=need, engine=request.engine)
+        JobSpec(
+            f"{request.name}.{stage}",
+            ("true",),
+            resources=need,
+            nodes=request.nodes if stage in (Stage.TRAIN, "stages") else 1,
+            engine=request.engine,
+        )
         for stage, need in needs.items()
     ]
 

@@ -6,12 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stoker.cluster import Node
 from stoker.control.jobs import JobDesk
 from stoker.control.rights import platform
+from stoker.engine_config import LOCAL
 from stoker.errors import Away
 from stoker.job import JobSpec, Resources
 from stoker.ship.decide import RunJob
@@ -47,7 +49,7 @@ class StageJobs:
         jobs: JobDesk,
         artifacts: Artifacts,
         attachments: Attachments,
-        largest_node: Callable[[], Node | None],
+        largest_node: Callable[[str], Node | None],
     ) -> None:
         self._jobs = jobs
         self._attachments = attachments
@@ -71,13 +73,18 @@ class StageJobs:
         files: dict[str, str | Path] = {SPEC: self._spec(shipment, action, config)}
         if live:
             files[SERVICE_KEY] = Path(live["key_file"])
+        resources = self._resources(shipment, action.stage)
+        nodes = shipment.request.nodes if action.stage is Stage.TRAIN else 1
         spec = JobSpec(
             name=f"{shipment.request.name}.{action.stage}",
-            command=(sys.executable, "-m", f"stoker.recipes.{action.recipe}", SPEC),
-            resources=self._resources(shipment, action.stage),
+            command=_command(action, nodes, resources),
+            resources=resources,
+            nodes=nodes,
+            each_node=nodes > 1,
             envs=envs,
             requeue=action.stage is not Stage.VERIFY,  # where the replica listens is part of its spec
-            engine=shipment.request.engine,
+            # The way to a replica on another engine begins at the platform's machine.
+            engine=LOCAL if action.stage is Stage.VERIFY else shipment.request.engine,
             attached=self._attachments.lay(occasion, files),
             labels={"stoker/ship": shipment.id, "stoker/stage": action.stage},
         )
@@ -97,16 +104,32 @@ class StageJobs:
         return json.dumps(spec, ensure_ascii=False, indent=1)
 
     def _resources(self, shipment: Shipment, stage: Stage) -> Resources:
-        if stage in shipment.request.resources:
-            return shipment.request.resources[stage]
-        node = self._largest_node()
+        node = self._largest_node(LOCAL if stage is Stage.VERIFY else shipment.request.engine)
+        given = shipment.request.resources.get(stage)
+        if given is not None and (given.cpus > 1 or node is None):
+            return given
         if node is None:
             raise Away("no engine has told of any node yet; see: stoker nodes")
+        if given is not None:
+            return replace(given, cpus=_share(node, given.accelerators))
         return _default_resources(stage, node)
+
+
+def _command(action: RunJob, nodes: int, resources: Resources) -> tuple[str, ...]:
+    """Through torchrun where the training has several ranks."""
+    ranks = nodes * resources.accelerators
+    if action.stage is Stage.TRAIN and (nodes > 1 or ranks > 1):
+        return (sys.executable, "-m", "stoker.recipes.launch", action.recipe, SPEC)
+    return (sys.executable, "-m", f"stoker.recipes.{action.recipe}", SPEC)
 
 
 def _default_resources(stage: Stage, node: Node) -> Resources:
     """One device and its share of the CPUs where there are devices, else all CPUs."""
     if stage in _ON_DEVICES and node.devices:
-        return Resources(accelerators=1, cpus=max(1, node.cpus // len(node.devices)))
+        return Resources(accelerators=1, cpus=_share(node, 1))
     return Resources(cpus=min(node.cpus, _CPUS.get(stage, node.cpus)))
+
+
+def _share(node: Node, devices: int) -> int:
+    """The CPUs that go with so many of the node's devices."""
+    return max(1, node.cpus * devices // len(node.devices)) if node.devices else 1

@@ -26,6 +26,7 @@ _SMALL, _SPREAD_SMALL, _SPREAD = 1 << 20, 0.4, 0.15
 # All-to-all sends to every other rank at once; flows meet at the receiver. Measured: 0.785 of the ports' line rate
 # on two servers of H100 (d-robotics), acceptance gates 0.82 to 0.84.
 _INCAST = 0.82
+_MULTICAST = 0.85
 _PEERS_AT_ONCE = 8  # to which NCCL sends at the same time, a channel each
 
 
@@ -80,16 +81,17 @@ def bus_factor(kind: Kind, ranks: int) -> float:
 
 
 def ceiling(kind: Kind, ranks: int, fabric: Fabric, per_domain: int = 0) -> Expectation:
-    """Bus bandwidth in GB/s that nothing can beat, whatever the algorithm: ports and links at line rate.
+    """Bus bandwidth in GB/s that nothing can beat, whatever the algorithm.
 
-    min(scale-up cap, bytes/s of a domain's ports x (k-1)/k x d/(d-1)) for k ranks in d domains; the cap is the link
-    itself, or what multicast makes of it: each link then carries the buffer 1 + 1/m times instead of 2 (m-1)/m.
+    min(scale-up cap, bytes/s of a domain's ports x (k-1)/k x d/(d-1)) for k ranks in d domains. Ports count at line
+    rate. The cap is the link's payload, or what multicast makes of it: a link then carries the buffer 1 + 1/m times
+    instead of 2 (m-1)/m, at the 85 % that it reaches at best.
     """
     group = _group(kind, ranks, per_domain, fabric)
     k, m, d = ranks, group.per_domain, group.domains
-    cap = fabric.scale_up if m > 1 else math.inf
+    cap = link_bandwidth(fabric) if m > 1 else math.inf
     if kind == "all_reduce" and fabric.multicast and m > 2:
-        cap *= max(1.0, bus_factor(kind, k) / (1 + 1 / m))
+        cap *= max(1.0, _MULTICAST * bus_factor(kind, k) / (1 + 1 / m))
     ports = math.inf
     if d > 1:
         ports = fabric.network * min(1.0, m / fabric.domain) * (k - 1) / k * d / (d - 1)

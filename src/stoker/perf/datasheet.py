@@ -60,7 +60,8 @@ class Quantity:
     def __str__(self) -> str:
         """``989 TFLOP/s (datasheet: NVIDIA H100 data sheet, 2026-11)``"""
         note = f"; {self.note}" if self.note else ""
-        return f"{self.value:,.6g} {self.unit} ({self.kind}: {self.source.title}, {self.source.read}{note})"
+        number = f"{self.value:,.6g} {self.unit}".rstrip()
+        return f"{number} ({self.kind}: {self.source.title}, {self.source.read}{note})"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from stoker.recipes.ranks import Ranks
 from stoker.recipes.tensor_files import full_disk_told
 
 KEPT = 2
@@ -62,15 +63,39 @@ def save(
 
 
 def restore(
-    folder: Path, parameters: Mapping[str, torch.nn.Parameter], optimiser: torch.optim.Optimizer
+    folder: Path,
+    parameters: Mapping[str, torch.nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+    ranks: Ranks,
+    on: torch.device,
 ) -> Progress | None:
-    """Load the latest checkpoint into `parameters` and `optimiser`; None when there is none."""
+    """Load the latest checkpoint into `parameters` and `optimiser`; None when there is none.
+
+    The first rank reads it for all: on a shared folder two nodes may see two states for a moment.
+    """
+    progress, tensors = _read(folder) if ranks.first else (None, {})
+    progress = ranks.tell(progress)
+    if progress is not None:
+        _put(ranks.share(tensors, on), parameters, optimiser)
+    return progress
+
+
+def _read(folder: Path) -> tuple[Progress | None, Mapping[str, torch.Tensor]]:
     from safetensors.torch import load_file
 
     found = _all(folder)
     if not found:
-        return None
-    tensors = load_file(found[-1] / _TENSORS)
+        return None, {}
+    state: dict[str, Any] = json.loads((found[-1] / _STATE).read_text())
+    progress = Progress(state["step"], state["tokens"], tuple(state["losses"]), state["seconds"])
+    return progress, load_file(found[-1] / _TENSORS)
+
+
+def _put(
+    tensors: Mapping[str, torch.Tensor],
+    parameters: Mapping[str, torch.nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+) -> None:
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"weight/{name}"])
@@ -81,8 +106,6 @@ def restore(
             }
             if moments:
                 optimiser.state[parameter] = moments
-    state: dict[str, Any] = json.loads((found[-1] / _STATE).read_text())
-    return Progress(state["step"], state["tokens"], tuple(state["losses"]), state["seconds"])
 
 
 def _tensors(

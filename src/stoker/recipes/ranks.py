@@ -7,12 +7,15 @@ has over all ranks, so the sum is already the mean. No wrapper stands between th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import distributed
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,25 @@ class Ranks:
         total = torch.tensor([value], dtype=torch.float64 if on.type == "cpu" else torch.float32, device=on)
         distributed.all_reduce(total)
         return float(total)
+
+    def tell(self, value: V) -> V:
+        """What the first rank says, on every rank."""
+        if self.count == 1:
+            return value
+        told = [value]
+        distributed.broadcast_object_list(told, src=0)
+        return told[0]
+
+    def share(self, tensors: Mapping[str, torch.Tensor], on: torch.device) -> Mapping[str, torch.Tensor]:
+        """The first rank's tensors, on every rank; of the others nothing is taken."""
+        if self.count == 1:
+            return tensors
+        shapes = self.tell({name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()})
+        shared: dict[str, torch.Tensor] = {}
+        for name, (shape, dtype) in shapes.items():
+            shared[name] = tensors[name].to(on) if self.first else torch.empty(shape, dtype=dtype, device=on)
+            distributed.broadcast(shared[name], src=0)
+        return shared
 
     def wait(self) -> None:
         """Until every rank is here."""

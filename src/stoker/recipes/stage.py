@@ -8,7 +8,8 @@ A spec is JSON::
 output is already there ends at once. `scratch` outlives a killed attempt: checkpoints go there. A service has
 neither.
 
-The spec's paths are the platform's; `places` says where they lie on this node.
+The spec's paths are the platform's; `places` says where they lie on this node. Of several ranks the first alone
+writes and speaks; the others tell nothing but what went wrong.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +37,7 @@ from stoker.typed import read
 C = TypeVar("C")
 
 RESULT = "result.json"
+_SILENT = "STOKER_RANKS_PROBE"  # where a rank that is not the first tells its error
 _EXTRA_OF = {
     "torch": "train", "transformers": "train", "tokenizers": "train", "peft": "train", "safetensors": "train",
     "huggingface_hub": "train", "gguf": "train", "xllamacpp": "serve",
@@ -63,6 +66,8 @@ class _Spec:
 def main(config_type: type[C], run: Callable[[Stage[C]], Mapping[str, Any]]) -> NoReturn:
     """Run the recipe named by ``sys.argv[1]`` and exit: 0 done, 2 the input is at fault, 1 anything else."""
     signal.signal(signal.SIGTERM, _end_politely)
+    if _rank():
+        os.environ[_SILENT] = os.environ.pop("STOKER_PROBE", "")
     _take_service_key()
     try:
         _run(config_type, run, places.brought(sys.argv[1]))
@@ -96,7 +101,12 @@ def _run(config_type: type[C], run: Callable[[Stage[C]], Mapping[str, Any]], pat
         run(Stage(config, inputs, Path(), Path.cwd()))
         return
     final = places.fetch(spec.output)
-    if (final / RESULT).exists():
+    if _rank():
+        with tempfile.TemporaryDirectory() as nothing:
+            run(Stage(config, inputs, Path(nothing), places.fetch(spec.scratch)))
+        return
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    if alone and (final / RESULT).exists():  # of several ranks each would have to see the same
         return
     _sweep(final)
     with _half_made(final) as partial:
@@ -173,7 +183,14 @@ def _end_politely(_signal: int, _frame: object) -> NoReturn:
     sys.exit(143)  # unwinds, so the half-made output is removed
 
 
+def _rank() -> int:
+    """By torchrun; 0 without it."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def _fail(message: str, code: int, param: str | None = None) -> NoReturn:
+    if told := os.environ.get(_SILENT):
+        os.environ["STOKER_PROBE"] = told
     probe.error(message, param=param)
     print(f"stoker: {message}", file=sys.stderr, flush=True)
     sys.exit(code)

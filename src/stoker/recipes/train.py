@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -105,12 +105,25 @@ def run(this: stage.Stage[Config]) -> dict[str, Any]:
     _check(this.config)
     device = compute.device()
     threads = compute.use_threads(this.config.threads)
-    dtype = compute.precision(this.config.precision, device)
     group = ranks.join(device)
     try:
+        dtype = _precision(this, device, group)
         return _train(this, device, dtype, group) | {"threads": threads, "ranks": group.count}
     finally:
         ranks.leave()
+
+
+def _precision(this: stage.Stage[Config], device: torch.device, group: Ranks) -> torch.dtype:
+    """The same on all ranks, and after a kill the same as before: what is measured may differ from node to node."""
+    kept = this.scratch / "precision"
+    chosen: compute.Precision = this.config.precision
+    if chosen == "auto" and group.first:
+        if not kept.exists():
+            half = kept.with_suffix(".part")
+            half.write_text("bf16" if compute.precision("auto", device) == torch.bfloat16 else "fp32")
+            half.replace(kept)
+        chosen = cast(compute.Precision, kept.read_text())
+    return compute.precision(group.tell(chosen), device)
 
 
 def _train(this: stage.Stage[Config], device: torch.device, dtype: torch.dtype, group: Ranks) -> dict[str, Any]:
@@ -138,7 +151,7 @@ def _train(this: stage.Stage[Config], device: torch.device, dtype: torch.dtype, 
         save=partial(checkpoint.save, folder, parameters=moving, optimiser=optimiser),
         save_every=config.checkpoint_every,
     )
-    start = checkpoint.restore(folder, moving, optimiser) or Progress(0, 0, (), 0.0)
+    start = checkpoint.restore(folder, moving, optimiser, group, device) or Progress(0, 0, (), 0.0)
     probe.phase("train", f"from step {start.step} of {plan.steps}" if start.step else f"{plan.steps} steps")
     progress = loop.run(start)
     if not group.first:

@@ -17,6 +17,8 @@ from stoker.job import Job, JobState
 from stoker.node_move import MoveState, NodeMove, Step
 from stoker.units import format_duration
 
+# A scheduler that had decided just before may still be at it: Kubernetes' binds without looking at the node again.
+SETTLING_SECONDS = 3.0
 OPENING_SECONDS = 300.0  # after which a target that was told to take work and does not show it has failed
 _NAMED = 3  # jobs that a message names
 
@@ -252,7 +254,7 @@ def _away(seen: Snapshot) -> Wait | None:
 def _sure(seen: Snapshot, told: Step, side: Side, shown: Step) -> bool:
     """Whether what is seen was asked for after the side had closed: before that a job may have slipped in."""
     steps = seen.move.steps
-    return side.answered_at > steps[shown] and seen.passed_at > steps[told]
+    return side.answered_at > steps[shown] + SETTLING_SECONDS and seen.passed_at > steps[told]
 
 
 def _concerned(seen: Snapshot) -> frozenset[Place]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from stoker.cli.plan.memory import memory
+from stoker.cli.plan.network import network
 from stoker.cli.plan.training import training
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 
 app.command("memory")(memory)
+app.command("network")(network)
 app.command("training")(training)
 
 

@@ -21,12 +21,13 @@ from pathlib import Path
 from stoker.cluster import Node
 from stoker.engine import Key, Observation, Order
 from stoker.engines.local.attempt import Attempt
-from stoker.engines.local.environment import environment, fill
+from stoker.engines.local.environment import environment
 from stoker.engines.local.limits import Limits
 from stoker.engines.local.processes import Identity, boot_id, kill_marked
 from stoker.engines.local.watch import Watch
 from stoker.errors import Away, NoSpace
 from stoker.job import JobState
+from stoker.job_environment import fill
 
 _log = logging.getLogger(__name__)
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
@@ -181,7 +182,7 @@ class LocalEngine:
         workdir = str((package if order.package else attempt.folder) / spec.workdir)
         argv = [str(attempt.folder / "script"), *spec.arguments] if spec.script else list(spec.command)
         stdout, stderr = (
-            str(Path(workdir) / fill(pattern, order, node)) if pattern else ""
+            str(Path(workdir) / fill(pattern, order, node.name)) if pattern else ""
             for pattern in (spec.stdout, spec.stderr)
         )
         for path in (workdir, stdout, stderr):

@@ -1,0 +1,483 @@
+"""SlurmEngine: hands orders to Slurm and says what became of them.
+
+Idempotence stands on three legs. An order is in the ledger before anything is done for it. Its Slurm job carries a
+mark in its comment, by which a job is found that nobody remembers to have submitted. And the wrapper claims the
+attempt in the shared folder before it begins, so that of two jobs of one attempt the second does nothing. A killed
+platform, a broken connection, even an sbatch that goes on after its caller has died, are all the same case.
+
+`states` costs one squeue, whatever the number of jobs; nodes and others' devices are asked for every few seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stoker.clock import Clock, SystemClock
+from stoker.cluster import Node
+from stoker.engine import Key, Observation, Order
+from stoker.engines.slurm import batch
+from stoker.engines.slurm.batch import Site
+from stoker.engines.slurm.commands import Commands
+from stoker.engines.slurm.details import Detail
+from stoker.engines.slurm.foreign import foreign_jobs, moved
+from stoker.engines.slurm.ledger import Entry, Ledger
+from stoker.engines.slurm.machine import File, Here, Machine, Part
+from stoker.engines.slurm.nodes import SlurmNode, Wanted
+from stoker.engines.slurm.observe import End, Word
+from stoker.engines.slurm.settings import SlurmSettings
+from stoker.engines.slurm.settle import Evidence, Settled, needs_books, needs_files, settle
+from stoker.engines.slurm.squeue import Row
+from stoker.errors import Away, Conflict, NotFound
+from stoker.foreign import ForeignJob
+
+_log = logging.getLogger(__name__)
+_WRAPPER = Path(__file__).with_name("wrapper.py")
+_SKEW_S = 2.0  # two clocks that differ by less are taken for equal
+_OVERDUE_S = 10.0  # after its grace, a job that was told to end is ended by Slurm; and again after as long
+_SAME_JOB_S = 600.0  # a job in the books that was submitted this long before or after ours is another one of its id
+_SMALL = 4096  # bytes of a claim or an end
+
+
+@dataclass(frozen=True)
+class _Connected:
+    """What was learnt of the cluster when it first answered."""
+
+    uid: int
+    folder: str
+    wrapper: str
+    books: bool
+    memory_counts: bool
+
+
+class SlurmEngine:
+    """Implements Engine, CanForget, CanProbe, CanSeeOthers, CanConnect and CanDrain."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: SlurmSettings,
+        folder: Path,
+        installation: str,
+        machine: Machine | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`folder` is the engine's own, on the platform's machine; `installation` tells two platforms apart."""
+        self.name = name
+        self.settings = settings
+        self.installation = installation
+        self._machine = machine or _machine_of(settings)
+        self._clock = clock or SystemClock()
+        self._commands = Commands(self._machine, settings)
+        self._ledger = Ledger(folder / "ledger.sqlite3", self._clock.now())
+        self._lock = threading.RLock()  # held while Slurm is told or asked; logs and probes go beside it
+        self._connected: _Connected | None = None
+        self._skew = 0.0  # what is to be added to the cluster's clock to get ours
+        self._nodes: dict[str, SlurmNode] = {}
+        self._nodes_at: float | None = None
+        self._details_at: float | None = None
+        self._details: Mapping[int, Detail] = {}
+        self._others: tuple[ForeignJob, ...] = ()
+        self._missed: dict[Key, float] = {}  # since when something of an order is not where it must be
+        self._ended_at: dict[Key, float] = {}  # when Slurm was last told to end an overdue job
+        self._packages: set[str] = set()  # that lie in the shared folder
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """How often each of Slurm's commands was run."""
+        return self._commands.calls
+
+    # Engine
+
+    def submit(self, orders: Sequence[Order]) -> Mapping[Key, str]:
+        with self._lock:
+            site = self._site()
+            fresh = {order.key: order for order in orders if not self._settled(order.key)}
+            refused = {key: why for key, order in fresh.items() if (why := batch.refusal(order, site))}
+            fresh = {key: order for key, order in fresh.items() if key not in refused}
+            doubtful = [key for key in fresh if self._ledger.get(key)]
+            for key in self._find(doubtful):
+                del fresh[key]
+            self._enter(list(fresh.values()), site)
+            return {**refused, **self._hand_over(list(fresh))}
+
+    def states(self) -> Mapping[Key, Observation]:
+        with self._lock:
+            connected = self._connect()
+            rows = self._commands.queue()
+            ours, others = self._sort(rows, connected)
+            self._look_at_others(others)
+            evidence = self._gather(ours)
+            self._surplus(ours)
+            return self._settle(evidence)
+
+    def cancel(self, keys: Sequence[Key], *, grace: float) -> None:
+        with self._lock:
+            entries = [entry for key in keys if (entry := self._ledger.get(key)) and entry.ended is None]
+            if not entries:
+                return
+            site, now = self._site(), self._clock.now()
+            told = [replace(entry, cancel_at=entry.cancel_at or now, grace=grace) for entry in entries]
+            self._ledger.write(told)
+            wish = json.dumps({"grace": grace}).encode()
+            self._machine.put(File(f"{site.attempt(entry.key)}/cancel.json", wish) for entry in entries)
+            ids = [entry.slurm for entry in entries if entry.slurm is not None]
+            if ids:
+                self._commands.end_waiting(ids)
+                self._commands.tell_wrapper(ids)
+
+    def logs(self, key: Key, *, stream: str = "stdout", offset: int = 0, limit: int = 1 << 20) -> bytes:
+        return self._read(key, stream, offset, limit)
+
+    def inventory(self) -> tuple[Node, ...]:
+        with self._lock:
+            self._connect()
+            return tuple(one.node for one in self._fresh_nodes().values())
+
+    def close(self) -> None:
+        """The jobs go on; so does what was already being said to Slurm."""
+        self._machine.close()
+        self._ledger.close()
+
+    # Abilities
+
+    def forget(self, keys: Sequence[Key]) -> None:
+        """Logs and probe stay in the shared folder; private files go."""
+        with self._lock:
+            known = [key for key in keys if self._ledger.get(key)]
+            if not known:
+                return
+            connected = self._connect()
+            self._machine.remove([f"{connected.folder}/{key.job}/{key.attempt}/files" for key in known])
+            self._ledger.forget(known)
+            for key in known:
+                self._missed.pop(key, None)
+                self._ended_at.pop(key, None)
+
+    def probe(self, key: Key, *, offset: int = 0, limit: int = 1 << 20) -> bytes:
+        found = self._read(key, "probe.jsonl", offset, limit)
+        return found[: found.rfind(b"\n") + 1]
+
+    def others(self) -> tuple[ForeignJob, ...]:
+        return self._others
+
+    def connect(self, key: Key, port: int) -> tuple[str, int]:
+        entry = self._ledger.get(key)
+        if entry is None:
+            raise Away(f"job {key.job} is not on {self.name}")
+        return self._machine.reach(entry.address, port)
+
+    def drain(self, node: str, reason: str) -> None:
+        """A node that somebody drained already stays as it is, with that person's reason."""
+        with self._lock:
+            self._connect()
+            if not self._drained(node):
+                self._commands.drain(node, f"{self._our_reason} {' '.join(reason.split())}")
+                self._nodes_at = None
+
+    def undrain(self, node: str, reason: str) -> None:
+        del reason  # Slurm keeps none for a node that is open
+        with self._lock:
+            self._connect()
+            found = self._drained(node)
+            if found and not found.reason.startswith(self._our_reason):
+                raise Conflict(f'node {node} was drained by somebody else ("{found.reason}"); it stays drained')
+            if found:
+                self._commands.resume(node)
+                self._nodes_at = None
+
+    @property
+    def _our_reason(self) -> str:
+        return f"{batch.MARK}:{self.installation}:"
+
+    def _drained(self, node: str) -> SlurmNode | None:
+        """The node, if it is drained now. Raises NotFound."""
+        self._nodes_at = None
+        nodes = self._fresh_nodes()
+        if node not in nodes:
+            raise NotFound.named("node", node, nodes)
+        return nodes[node] if nodes[node].drained else None
+
+    # The cluster
+
+    def _connect(self) -> _Connected:
+        """Learn who we are there, and lay down the wrapper; once, until the machine is another one."""
+        if self._connected is None:
+            hello = self._machine.hello()
+            self._take_time(hello.time)
+            root = self.settings.folder
+            root = f"{hello.home}/{root[2:]}" if root.startswith("~/") else root
+            folder = f"{root.rstrip('/')}/{self.installation}"
+            body = f"#!{self.settings.wrapper_python} -IS\n".encode() + _WRAPPER.read_bytes()
+            wrapper = f"{folder}/wrapper-{hashlib.sha256(body).hexdigest()[:12]}.py"
+            self._machine.put([File(wrapper, body, 0o700)])
+            controller = self._commands.controller()
+            self._connected = _Connected(hello.uid, folder, wrapper, controller.books, controller.memory_counts)
+            _log.info("engine %s: Slurm %s, cluster %s", self.name, controller.version, controller.cluster)
+        return self._connected
+
+    def _site(self) -> Site:
+        connected = self._connect()
+        nodes = self._fresh_nodes()
+        return Site(
+            self.settings,
+            self.installation,
+            connected.folder,
+            connected.wrapper,
+            {name: one.node for name, one in nodes.items()},
+            {name: one.models for name, one in nodes.items()},
+            connected.memory_counts,
+        )
+
+    def _take_time(self, theirs: float) -> None:
+        skew = self._clock.now() - theirs
+        if abs(skew) > _SKEW_S and abs(self._skew - skew) > _SKEW_S:
+            _log.warning("engine %s: the cluster's clock is %+.0f s off this machine's", self.name, -skew)
+        self._skew = skew if abs(skew) > _SKEW_S else 0.0
+
+    def _fresh_nodes(self) -> dict[str, SlurmNode]:
+        if not self._recent(self._nodes_at):
+            settings = self.settings
+            wanted = Wanted(
+                self.name, settings.gres, settings.vendor, settings.partition, bool(settings.reservation)
+            )
+            self._take_time(self._machine.hello().time)
+            self._nodes = self._commands.nodes(wanted)
+            self._nodes_at = self._clock.now()
+        return self._nodes
+
+    def _recent(self, asked_at: float | None) -> bool:
+        return asked_at is not None and 0 <= self._clock.now() - asked_at < self.settings.nodes_every
+
+    def _read(self, key: Key, name: str, offset: int, limit: int) -> bytes:
+        connected = self._connected or self._connect()
+        return self._machine.read([Part(f"{connected.folder}/{key.job}/{key.attempt}/{name}", offset, limit)])[0]
+
+    # Handing over
+
+    def _settled(self, key: Key) -> bool:
+        """Whether nothing is left to do to submit it: its job is known, it is over, or it was forgotten."""
+        entry = self._ledger.get(key)
+        if entry is None:
+            return self._ledger.buried(key)
+        return entry.slurm is not None or entry.ended is not None or entry.cancel_at is not None
+
+    def _find(self, keys: Sequence[Key]) -> list[Key]:
+        """Those of `keys` that are in the queue, or were begun: an earlier call got further than we know."""
+        if not keys:
+            return []
+        connected = self._connect()
+        ours, _ = self._sort(self._commands.queue(), connected)
+        claims = self._claims(keys)
+        found = []
+        for key in keys:
+            entry = self._ledger.get(key)
+            number = claims[key] or (ours[key][0].id if key in ours else None)
+            if entry is not None and number is not None:
+                found.append(replace(entry, slurm=number))
+        self._ledger.write(found)
+        return [entry.key for entry in found]
+
+    def _enter(self, orders: Sequence[Order], site: Site) -> None:
+        """In the ledger first, then in the shared folder."""
+        now = self._clock.now()
+        entries, files = [], []
+        for order in orders:
+            address = site.nodes[order.placements[0].node].address if order.placements else ""
+            options = (*batch.options(order, site), site.attempt(order.key))
+            entries.append(Entry(order.key, options, address, order.spec.time_limit, now))
+            files += batch.files(order, site)
+        self._ledger.write(entries)
+        for order in orders:
+            if order.package is not None:
+                self._send_package(order.package, batch.package_path(order, site))
+        if files:
+            self._machine.put(files)
+
+    def _send_package(self, package: Path, path: str) -> None:
+        """Once for all attempts and jobs that share it."""
+        if path not in self._packages and not self._machine.read([Part(path, 0, 1)])[0]:
+            self._machine.send(package, path)
+        self._packages.add(path)
+
+    def _hand_over(self, keys: Sequence[Key]) -> dict[Key, str]:
+        """Run sbatch for orders that are in the ledger. Raises Away after the others are written down."""
+        entries = [entry for key in keys if (entry := self._ledger.get(key))]
+        if not entries:
+            return {}
+        site = self._site()
+        answers = self._commands.submit([entry.options for entry in entries], site.wrapper)
+        both = list(zip(entries, answers, strict=True))
+        self._ledger.write(replace(entry, slurm=answer.id) for entry, answer in both if answer.id is not None)
+        self._ledger.strike(entry.key for entry, answer in both if answer.refused)
+        unsure = next((answer.unsure for _, answer in both if answer.unsure), "")
+        if unsure:
+            raise Away(unsure)
+        return {entry.key: answer.refused for entry, answer in both if answer.refused}
+
+    # Looking
+
+    def _sort(self, rows: Sequence[Row], connected: _Connected) -> tuple[dict[Key, list[Row]], list[Row]]:
+        """Our jobs by key, lowest id first, and everybody else's. A mark counts only on jobs of our own user."""
+        ours: dict[Key, list[Row]] = {}
+        others = []
+        for row in sorted(rows, key=lambda row: row.id):
+            key = batch.key_of(row.comment, self.installation) if row.uid == connected.uid else None
+            if key is None:
+                others.append(row)
+            else:
+                ours.setdefault(key, []).append(row)
+        return ours, others
+
+    def _look_at_others(self, rows: Sequence[Row]) -> None:
+        if any(row.nodelist for row in rows) and not self._recent(self._details_at):
+            self._details = self._commands.details()
+            self._details_at = self._clock.now()
+        self._others = tuple(foreign_jobs(self.name, rows, self._details, self.settings.gres, self._skew))
+
+    def _gather(self, ours: Mapping[Key, Sequence[Row]]) -> list[Evidence]:
+        """Everything that is known of every order; files are read only where the queue leaves a question."""
+        open_entries = [entry for entry in self._ledger.all() if entry.ended is None]
+        words = {key: [_word(row, self._details, self._skew) for row in rows] for key, rows in ours.items()}
+        asked = [entry.key for entry in open_entries if needs_files(entry, words.get(entry.key, ()))]
+        claims, ends = self._claims(asked), self._ends(asked)
+        found = []
+        for entry in open_entries:
+            key = entry.key
+            gone = self._clock.now() - self._missed[key] if key in self._missed else 0.0
+            found.append(Evidence(entry, words.get(key, ()), claims.get(key), ends.get(key), gone_for=gone))
+        return self._with_books(found)
+
+    def _with_books(self, found: Sequence[Evidence]) -> list[Evidence]:
+        wanted = sorted({number for evidence in found for number in needs_books(evidence)})
+        if not wanted or not self._connect().books:
+            return list(found)
+        try:
+            entries = self._commands.books(wanted)
+        except Away as error:  # without the books it is known late or less well, but the queue has answered
+            _log.warning("engine %s: %s", self.name, error)
+            return list(found)
+        return [replace(evidence, books=self._books_of(evidence, entries)) for evidence in found]
+
+    def _books_of(self, evidence: Evidence, entries: Sequence[tuple[Word, float]]) -> dict[int, Word]:
+        """Ids are used again when a controller has lost its memory: only a job submitted when ours was is ours."""
+        found = {}
+        for word, submitted_at in entries:
+            near = abs(submitted_at + self._skew - evidence.entry.entered_at) < _SAME_JOB_S
+            if near and word.id in (evidence.claim, evidence.entry.slurm):
+                found[word.id] = replace(word, by=self._commands.user(word.by)) if word.by else word
+        return found
+
+    def _claims(self, keys: Sequence[Key]) -> dict[Key, int | None]:
+        return {key: _number(text) for key, text in self._small(keys, "claim").items()}
+
+    def _ends(self, keys: Sequence[Key]) -> dict[Key, End | None]:
+        return {key: self._end(text) for key, text in self._small(keys, "end.json").items()}
+
+    def _small(self, keys: Sequence[Key], name: str) -> dict[Key, bytes]:
+        if not keys:
+            return {}
+        folder = self._connect().folder
+        parts = [Part(f"{folder}/{key.job}/{key.attempt}/{name}", 0, _SMALL) for key in keys]
+        return dict(zip(keys, self._machine.read(parts), strict=True))
+
+    def _end(self, text: bytes) -> End | None:
+        if not text:
+            return None
+        end = End(**json.loads(text))
+        return replace(end, started_at=end.started_at + self._skew, ended_at=end.ended_at + self._skew)
+
+    # Concluding
+
+    def _settle(self, found: Sequence[Evidence]) -> dict[Key, Observation]:
+        now = self._clock.now()
+        seen = {entry.key: entry.ended for entry in self._ledger.all() if entry.ended is not None}
+        changed, again = [], []
+        for evidence in found:
+            settled = settle(evidence, now)
+            entry = self._conclude(evidence, settled, now)
+            if settled.again:
+                again.append(entry.key)
+            if entry != evidence.entry:
+                changed.append(entry)
+            if settled.seen is not None:
+                seen[entry.key] = settled.seen
+        self._ledger.write(changed)
+        self._end_jobs([number for evidence in found for number in settle(evidence, now).surplus])
+        self._end_overdue(found, now)
+        if again:
+            self._hand_over(again)
+        return seen
+
+    def _conclude(self, evidence: Evidence, settled: Settled, now: float) -> Entry:
+        """The entry as it is from now on."""
+        key, entry = evidence.entry.key, evidence.entry
+        if settled.missed or (settled.again and key in self._missed):
+            self._missed.setdefault(key, now)
+        else:
+            self._missed.pop(key, None)
+        if settled.slurm is not None or settled.again:
+            entry = replace(entry, slurm=settled.slurm)
+        if settled.seen is not None and settled.seen.state.final:
+            entry = replace(entry, ended=settled.seen)
+        return entry
+
+    def _surplus(self, ours: Mapping[Key, Sequence[Row]]) -> None:
+        """Take in jobs of ours that the ledger has lost, and end those of orders that are over or forgotten."""
+        adopted, left = [], []
+        for key, rows in ours.items():
+            open_rows = [row for row in rows if not _word(row, {}, 0.0).final]
+            entry = self._ledger.get(key)
+            if entry is not None and entry.ended is None:
+                continue
+            if entry is None and not self._ledger.buried(key):
+                adopted.append(Entry(key, (), "", None, self._clock.now(), rows[0].id))
+            else:
+                left += [row.id for row in open_rows if row.state != "COMPLETING"]
+        self._ledger.write(adopted)
+        self._end_jobs(left)
+
+    def _end_jobs(self, ids: Sequence[int]) -> None:
+        if ids:
+            _log.info("engine %s: ending surplus Slurm jobs %s", self.name, ", ".join(map(str, ids)))
+            self._commands.end(ids)
+
+    def _end_overdue(self, found: Sequence[Evidence], now: float) -> None:
+        """What was told to end and has not, after its grace and some more, is ended by Slurm's own means."""
+        overdue: dict[Key, list[int]] = {}
+        for evidence in found:
+            entry = evidence.entry
+            if entry.cancel_at is None:
+                continue
+            due = max(entry.cancel_at + entry.grace, self._ended_at.get(entry.key, 0.0)) + _OVERDUE_S
+            ids = [row.id for row in evidence.rows if not row.final and row.state != "COMPLETING"]
+            if ids and now >= due:
+                overdue[entry.key] = ids
+        if overdue:
+            self._commands.end([number for ids in overdue.values() for number in ids])
+            self._ended_at.update(dict.fromkeys(overdue, now))
+
+
+def _word(row: Row, details: Mapping[int, Detail], skew: float) -> Word:
+    """By our clock: `skew` is added to the cluster's times."""
+    detail = details.get(row.id)
+    code = detail.exit_code if detail else None
+    started, finished = (moved(moment, skew) for moment in (row.started_at, row.ended_at))
+    return Word(row.id, row.state, row.reason, started, finished, code)
+
+
+def _number(claim: bytes) -> int | None:
+    return int(json.loads(claim)["slurm"]) if claim else None
+
+
+def _machine_of(settings: SlurmSettings) -> Machine:
+    if not settings.ssh:
+        return Here()
+    from stoker.engines.slurm.ssh import LoginNode
+
+    return LoginNode(settings)

@@ -1,0 +1,141 @@
+"""The Kubernetes engine on a real control plane: the contract, and what only it promises."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stoker.engine import Engine, Key, Order
+from stoker.engines.kubernetes.settings import AFFINITY, AUTO, BIND
+from stoker.job import JobSpec, JobState, Placement
+from tests.engines.contract import EngineContract, Reopen, end_of, order, shell, wait_until
+from tests.engines.kubernetes import Site, site_on, until, used
+from tests.labs.kubernetes import Kubernetes, cluster
+
+pytestmark = pytest.mark.kubernetes
+__all__ = ["cluster"]
+
+
+@pytest.fixture
+def site(cluster: Kubernetes, tmp_path: Path) -> Iterator[Site]:
+    yield from used(site_on(cluster, tmp_path))
+
+
+@pytest.fixture
+def reopen(site: Site) -> Reopen:
+    return site.open
+
+
+class TestContract(EngineContract):
+    devices_seen = b"0,1\n"  # a container counts its own
+    private_modes = ("1777", "444")  # of a Secret's volume: the container around it is what keeps others away
+
+
+# on a shared folder
+
+
+@pytest.fixture
+def shared(cluster: Kubernetes, tmp_path: Path) -> Iterator[Site]:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    yield from used(site_on(cluster, tmp_path, shared_volume=str(folder), shared_path=str(folder)))
+
+
+@pytest.mark.slow
+class TestContractOnASharedFolder(EngineContract):
+    """What goes another way there: reports, packages, output files."""
+
+    devices_seen, private_modes = TestContract.devices_seen, TestContract.private_modes
+
+    @pytest.fixture
+    def reopen(self, shared: Site) -> Reopen:
+        return shared.open
+
+
+def test_output_files_on_the_shared_folder_are_read_there(shared: Site) -> None:
+    engine = shared.open()
+    out = f"{shared.settings.shared_path}/out-%j-%x.txt"
+    one = order(engine, shell("echo to the file; echo wrong >&2", name="n", stdout=out, stderr=f"{out}.err"))
+    engine.submit([one])
+    assert end_of(engine, one.key).state is JobState.SUCCEEDED
+    assert engine.logs(one.key) == b"to the file\n"
+    assert engine.logs(one.key, stream="stderr") == b"wrong\n"
+    assert Path(f"{shared.settings.shared_path}/out-1-n.txt").read_text() == "to the file\n"
+
+
+def test_a_job_cannot_make_us_read_other_files(shared: Site, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hush\n")
+    engine = shared.open()
+    one = order(engine, shell(f"ln -s {secret} $STOKER_PROBE"))
+    engine.submit([one])
+    end_of(engine, one.key)
+    assert engine.probe(one.key) == b""
+
+
+# gangs
+
+
+def gang(engine: Engine, spec: JobSpec, nodes: int = 3, devices: int = 8, job: int = 1) -> Order:
+    names = [node.name for node in engine.inventory()][:nodes]
+    need = replace(spec.resources, accelerators=devices)
+    wanted = replace(spec, nodes=nodes, each_node=True, resources=need)
+    return Order(Key(job, 1), wanted, tuple(Placement(name, tuple(range(devices))) for name in names), owner="ann")
+
+
+@pytest.mark.parametrize("placement", [AUTO, AFFINITY, BIND])
+def test_the_ranks_of_a_gang_meet(site: Site, placement: str) -> None:
+    engine = site.open(placement=placement)
+    talk = (
+        "import os, socket, sys, time\n"
+        "rank, port = int(os.environ['STOKER_NODE_RANK']), int(os.environ['MASTER_PORT'])\n"
+        "if rank == 0:\n"
+        "    server = socket.create_server(('', port))\n"
+        "    heard = sorted(server.accept()[0].recv(9).decode() for _ in range(2))\n"
+        "    print(os.environ['STOKER_NODE_NAMES'], *heard)\n"
+        "else:\n"
+        "    for _ in range(300):\n"
+        "        try:\n"
+        "            socket.create_connection((os.environ['MASTER_ADDR'], port)).sendall(b'rank%d' % rank)\n"
+        "            break\n"
+        "        except OSError: time.sleep(0.1)\n"
+    )
+    one = gang(engine, JobSpec(command=(sys.executable, "-c", talk)))
+    engine.submit([one])
+    assert end_of(engine, one.key).state is JobState.SUCCEEDED
+    assert engine.logs(one.key) == b"gpu0 gpu1 gpu2 rank1 rank2\n"
+    engine.forget([one.key])
+    assert site.ours() == []
+
+
+def test_when_a_rank_fails_the_others_are_ended_and_it_is_the_cause(site: Site) -> None:
+    engine = site.open()
+    text = 'echo I am $STOKER_NODE_RANK; [ $STOKER_NODE_RANK = 1 ] && exit 9; trap "echo bye; exit 0" TERM; '
+    one = gang(engine, shell(text + "while :; do sleep 0.05; done", grace=20))
+    engine.submit([one])
+    seen = end_of(engine, one.key)
+    assert (seen.state, seen.exit_code, seen.message) == (JobState.FAILED, 9, "rank 1: exit code 9")
+    assert engine.logs(one.key) == b"I am 0\nbye\n"
+    assert engine.logs(one.key, stream="rank-1") == b"I am 1\n"
+
+
+def test_nothing_of_a_gang_runs_when_one_pod_is_refused(site: Site, tmp_path: Path) -> None:
+    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "2"}}}
+    site.cluster.call("POST", f"/api/v1/namespaces/{site.namespace}/resourcequotas", quota)
+    path = f"/api/v1/namespaces/{site.namespace}/resourcequotas/few"
+    until(lambda: site.cluster.call("GET", path)["status"].get("hard"), "the quota is in force")
+    engine = site.open()
+    one = gang(engine, shell(f"echo ran >> {tmp_path}/ran"))
+    assert engine.submit([one]) == {}
+    seen = wait_until(engine, one.key, lambda seen: seen.reason == "ExceededQuota")
+    assert seen.state is JobState.STARTING
+    assert "few" in seen.message
+    assert [name for name in site.ours() if name.startswith("pods/")] == []
+    assert not (tmp_path / "ran").exists()
+    site.cluster.call("PATCH", path, {"spec": {"hard": {"pods": "3"}}}, kind="application/merge-patch+json")
+    assert end_of(engine, one.key).state is JobState.SUCCEEDED
+    assert (tmp_path / "ran").read_text() == "ran\n" * 3
