@@ -273,7 +273,7 @@ class Kubernetes:
         here += [f"--cert-dir={self.folder / 'pki'}", "--kube-api-qps=500", "--kube-api-burst=1000"]
         quick = [f"--node-monitor-period={self._beat_s / 2}s", f"--node-monitor-grace-period={self._beat_s * 4}s"]
         self._start(
-            "kube-controller-manager", *here, *quick, f"--secure-port={free_port()}",
+            "kube-controller-manager", *here, *quick, f"--secure-port={free_port()}", "--port=0",
             f"--controllers={','.join(_CONTROLLERS)}", f"--root-ca-file={self.ca}",
             f"--service-account-private-key-file={self.folder / 'pki' / 'sa.key'}",
         )  # fmt: skip
