@@ -88,6 +88,36 @@ PLAN: Mapping[str, str] = {
     "bound": "上限",
     "written: {files} in {folder}": "已写入 {folder}：{files}",
     # storage
+    "a checkpoint of {parameters} B parameters is {size} TB, {each} GB of each of {servers} servers; some card "
+    "fails every {mtbf}":
+        "{parameters} B 参数的检查点为 {size} TB，{servers} 台服务器各 {each} GB；平均每 {mtbf} 有一张卡出故障",
+    "all servers together hold the data": "所有服务器合起来放得下数据集",
+    "too small for the data": "放不下数据集",
+    "its size is not told": "未说明容量",
+    "host memory": "主机内存（tmpfs）",
+    "NVMe": "本地 NVMe",
+    "in host memory, then in the background": "先写主机内存，后台落盘",
+    "on NVMe, then in the background": "先写本地 NVMe，后台落盘",
+    "on the file system": "直接写并行文件系统",
+    "on the file system by GPUDirect Storage": "经 GPUDirect Storage 写并行文件系统",
+    "checkpoint": "检查点",
+    "training stops": "训练停顿",
+    "every": "间隔",
+    "time lost": "损失时间",
+    "read back": "读回",
+    "outlives a server": "服务器损坏后仍在",
+    "not told": "未说明",
+    "yes": "是",
+    "no": "否",
+    "the file system must": "文件系统要求",
+    "needed": "需要",
+    "enough": "够",
+    "too little": "不够",
+    "write at least": "写带宽不低于",
+    "read at least": "读带宽不低于",
+    "capacity at least": "容量不低于",
+    "time lost: stop / every + (every / 2 + restart) / time between failures":
+        "损失时间 = 停顿 / 间隔 +（间隔 / 2 + 重启）/ 故障间隔",
     # serving
     # purchase
 }  # fmt: skip

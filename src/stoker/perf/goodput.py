@@ -7,11 +7,11 @@ from math import sqrt
 
 from stoker.expectation import Expectation
 from stoker.perf.hardware import Hardware
+from stoker.perf.storage import checkpoint_bytes, host_memory, parallel, write_time
 from stoker.perf.transformer import Transformer
 
 # Llama 3's training: 419 unexpected interruptions in 54 days on 16,384 H100 (Dubey et al. 2024, section 3.3.4).
 DEVICE_MTBF = 54 * 86400 * 16384 / 419
-STATE_BYTES = 14.0  # bf16 weights, float32 master weights and two moments, for each parameter
 RESTART = 600.0  # s from a failure until training goes on: notice, replace, load, warm up
 
 
@@ -48,15 +48,11 @@ class Goodput:
 
 def checkpoint_seconds(model: Transformer, on: Hardware, *, background: bool = True) -> float:
     """How long training stands still: until states are in main memory, or on storage unless in the `background`."""
-    size = STATE_BYTES * model.parameters
-    generation = on.accelerator.pcie_generation or 4
-    copied = (
-        size / on.count / (16e9 * 2.0 ** (generation - 3) * 0.8)
-    )  # every device its own part, over its PCIe lanes
-    if background or not on.storage.write:
+    size, shared = checkpoint_bytes(model.parameters), parallel(on)
+    copied = write_time(size, host_memory(on)).value
+    if background or not shared.write:
         return copied
-    together = min(on.storage.write * on.servers, on.storage.total_write or float("inf"))
-    return copied + size / together
+    return copied + write_time(size, shared).value
 
 
 def goodput(

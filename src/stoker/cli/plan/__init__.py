@@ -9,6 +9,7 @@ import typer
 
 from stoker.cli.plan.memory import memory
 from stoker.cli.plan.network import network
+from stoker.cli.plan.storage import storage
 from stoker.cli.plan.training import training
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command("memory")(memory)
 app.command("network")(network)
 app.command("training")(training)
+app.command("storage")(storage)
 
 
 @app.callback()
