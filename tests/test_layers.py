@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "account", "balance", "cluster", "endpoint", "engine", "engine_config", "expectation", "file", "finding",
         "foreign", "home", "hostlist", "job", "job_environment", "jobfile", "model", "node_drain", "node_move",
-        "page", "sbatch", "sbatch_directives", "shipment", "signal", "spelling", "telemetry", "usage",
+        "notebook", "page", "sbatch", "sbatch_directives", "shipment", "signal", "spelling", "telemetry", "usage",
     ),
     ("perf",),
     ("judge",),
@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engines", "sources", "store", "client"),
     ("control",),
     ("app",),
-    ("api", "console", "cli"),
+    ("api", "console", "cli", "jupyterhub"),
     ("__main__",),
 )  # fmt: skip
 BESIDE = ("recipes",)  # programs of their own: may use layers 0 to 3, and nobody imports them

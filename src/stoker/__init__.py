@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stoker.finding import Finding, Verdict
     from stoker.job import Condition, Dependency, Job, JobEvent, JobKind, JobSpec, JobState, Resources
     from stoker.model import Comparison, ModelSummary, ModelVersion, Promotion
+    from stoker.notebook import Link, Notebook, NotebookRequest
     from stoker.shipment import Shipment, ShipmentRequest, ShipmentState, Stage, StageState
     from stoker.telemetry import Telemetry
 
@@ -48,6 +49,7 @@ _HOMES = {
         "Condition", "Dependency", "Job", "JobEvent", "JobKind", "JobSpec", "JobState", "Resources",
     ),
     "stoker.model": ("Comparison", "ModelSummary", "ModelVersion", "Promotion"),
+    "stoker.notebook": ("Link", "Notebook", "NotebookRequest"),
     "stoker.shipment": ("Shipment", "ShipmentRequest", "ShipmentState", "Stage", "StageState"),
     "stoker.telemetry": ("Telemetry",),
 }  # fmt: skip
@@ -56,9 +58,10 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "Account", "Away", "BadInput", "Broken", "Client", "Comparison", "Condition", "Conflict", "Denied",
     "Dependency", "Device", "Endpoint", "Finding", "Info", "Job", "JobEvent", "JobKind", "JobSpec", "JobState",
-    "Login", "MissingExtra", "ModelSummary", "ModelVersion", "Node", "NotFound", "Promotion", "Replica",
-    "ReplicaState", "Resources", "Role", "Shipment", "ShipmentRequest", "ShipmentState", "Stage", "StageState",
-    "StokerError", "Telemetry", "TooLarge", "Unfit", "Verdict", "__version__",
+    "Link", "Login", "MissingExtra", "ModelSummary", "ModelVersion", "Node", "NotFound", "Notebook",
+    "NotebookRequest", "Promotion", "Replica", "ReplicaState", "Resources", "Role", "Shipment",
+    "ShipmentRequest", "ShipmentState", "Stage", "StageState", "StokerError", "Telemetry", "TooLarge", "Unfit",
+    "Verdict", "__version__",
 ]  # fmt: skip
 
 

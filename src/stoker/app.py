@@ -10,6 +10,7 @@ from stoker.account import Account, Role
 from stoker.clock import Clock, SystemClock
 from stoker.cluster import Node
 from stoker.control.accounts import AccountDesk
+from stoker.control.address import Address
 from stoker.control.balances import BalanceDesk
 from stoker.control.carrier import Carrier
 from stoker.control.changes import Changes
@@ -23,6 +24,8 @@ from stoker.control.loop import Dispatcher
 from stoker.control.luggage import Luggage
 from stoker.control.models import ModelDesk
 from stoker.control.moves import MoveDesk
+from stoker.control.notebook_secrets import NotebookSecrets
+from stoker.control.notebooks import NotebookDesk
 from stoker.control.rights import require
 from stoker.control.roster import Roster
 from stoker.control.shipments import ShipmentDesk
@@ -62,6 +65,7 @@ class Settings:
     devices: str = ""  # declared devices, "H100:8"; empty: ask the drivers
     cpus: int = 0  # CPUs offered to jobs; 0: those of this machine
     upload_limit: int = 10 << 30  # bytes of one uploaded file
+    advertise: str = ""  # URL at which jobs on other machines reach this platform; empty: where it listens
 
 
 class App:
@@ -98,7 +102,13 @@ class App:
         self.attachments.sweep(lambda: _attached(job_store))
         luggage = Luggage(self.files.path, self.attachments, self._engine_config)
         self.dispatcher = Dispatcher(
-            job_store, self.roster, self.lease, self.changes, self.clock, drain_store.all, luggage.order
+            job_store,
+            self.roster,
+            self.lease,
+            self.changes,
+            self.clock,
+            drain_store.all,
+            lambda job: self.notebooks.equip(job, luggage.order(job)),
         )
         self.jobs = JobDesk(job_store, self.roster, self.dispatcher, self.changes, self.clock, self.files.content)
         self.engines = EngineDesk(
@@ -125,12 +135,20 @@ class App:
             self.changes,
             self.clock,
         )
+        self._wire_notebooks()
         self._wire_shipping()
 
     @classmethod
     def open(cls, home: str | Path, **settings: object) -> App:
         """An App on the folder `home`, not yet started; `settings` are the fields of Settings."""
         return cls(Home(Path(home).absolute()), Settings(**settings))  # type: ignore[arg-type]
+
+    def _wire_notebooks(self) -> None:
+        self.address = Address(self.settings.advertise)
+        secrets = NotebookSecrets(self.home)
+        self.notebooks = NotebookDesk(
+            self.jobs, self.accounts, secrets, self.address.seen_from, self._engine_config
+        )
 
     def _wire_shipping(self) -> None:
         """Models, endpoints and shipments, and the thread that carries them on."""
@@ -163,7 +181,13 @@ class App:
         )
         self.carrier = Carrier(
             self.changes,
-            (self.moves.advance, self.balances.advance, self.endpoints.reconcile, self.shipments.advance),
+            (
+                self.moves.advance,
+                self.balances.advance,
+                self.endpoints.reconcile,
+                self.shipments.advance,
+                self.notebooks.sweep,
+            ),
         )
 
     def nodes(self, who: Account) -> tuple[Node, ...]:

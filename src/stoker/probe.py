@@ -12,6 +12,7 @@ so an instrumented script runs unchanged anywhere. Lines have a ``kind``:
     ready      a service listens: url, and what it serves
     note       something people should see (a table, a sample), as JSON
     error      the one line that says why the job failed
+    end        the one line that says why it ended well, where that is worth a word
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ def note(name: str, data: Any) -> None:
 
 def error(message: str, *, param: str | None = None) -> None:
     _write("error", {"message": message, "param": param})
+
+
+def end(message: str) -> None:
+    _write("end", {"message": message})
 
 
 def _write(kind: str, fields: dict[str, Any]) -> None:

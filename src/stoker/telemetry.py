@@ -32,6 +32,7 @@ class Telemetry:
     notes: Mapping[str, Any] = field(default_factory=dict)
     ready_url: str = ""
     error: str = ""
+    end: str = ""  # why it ended well
 
     @property
     def share_done(self) -> float | None:
@@ -49,7 +50,7 @@ def read_telemetry(lines: Iterable[bytes], subject: str) -> Telemetry:
     expectations: dict[str, Expectation] = {}
     phases: list[Phase] = []
     notes: dict[str, Any] = {}
-    ready_url = error = ""
+    ready_url = error = end = ""
     for event in _events(lines):
         kind, at = event.get("kind"), _number(event.get("at")) or 0.0
         if kind == "progress":
@@ -74,8 +75,10 @@ def read_telemetry(lines: Iterable[bytes], subject: str) -> Telemetry:
             ready_url = str(event.get("url") or "")
         elif kind == "error":
             error = str(event.get("message") or "")
+        elif kind == "end":
+            end = str(event.get("message") or "")
     signals = {name: Signal(name, _unit(name), subject, tuple(samples)) for name, samples in series.items()}
-    return Telemetry(step, total, values, signals, expectations, tuple(phases), notes, ready_url, error)
+    return Telemetry(step, total, values, signals, expectations, tuple(phases), notes, ready_url, error, end)
 
 
 def _events(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:

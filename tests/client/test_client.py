@@ -167,9 +167,10 @@ def test_the_public_names() -> None:
     assert [name for name in stoker.__all__ if not name.startswith("_")] == [
         "Account", "Away", "BadInput", "Broken", "Client", "Comparison", "Condition", "Conflict", "Denied",
         "Dependency", "Device", "Endpoint", "Finding", "Info", "Job", "JobEvent", "JobKind", "JobSpec", "JobState",
-        "Login", "MissingExtra", "ModelSummary", "ModelVersion", "Node", "NotFound", "Promotion", "Replica",
-        "ReplicaState", "Resources", "Role", "Shipment", "ShipmentRequest", "ShipmentState", "Stage", "StageState",
-        "StokerError", "Telemetry", "TooLarge", "Unfit", "Verdict",
+        "Link", "Login", "MissingExtra", "ModelSummary", "ModelVersion", "Node", "NotFound", "Notebook",
+        "NotebookRequest", "Promotion", "Replica", "ReplicaState", "Resources", "Role", "Shipment",
+        "ShipmentRequest", "ShipmentState", "Stage", "StageState", "StokerError", "Telemetry", "TooLarge", "Unfit",
+        "Verdict",
     ]  # fmt: skip
     tree = ast.parse(Path(stoker.__file__).read_text())
     (typed,) = (node for node in tree.body if isinstance(node, ast.If))

@@ -1,4 +1,4 @@
-"""Listening: one socket, one uvicorn."""
+"""Listening: one uvicorn on two sockets, one of them for notebooks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from stoker.api.door import LOOPBACK_NAMES
 from stoker.api.server import Server, ServerSettings, create_app
 from stoker.app import App
 from stoker.errors import BadInput, Conflict, Denied
+from stoker.notebook import Site
 
 DEFAULT_PORT = 8700
+_HIGHEST_PORT = 65_535
+_LONGEST_MESSAGE = 256 << 20  # bytes that a browser may send at once over a websocket
 _GRACE_S = 5  # for answers on their way when the server is told to stop; streams without an end are cut then
 
 
@@ -39,13 +42,23 @@ class HttpServer:
         self._app = app
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
-        self.server = create_app(app, settings)
+        try:
+            self._notebooks = _bind(host, _next_to(port, settings.notebooks_port), option="--notebooks-port")
+            notebooks_port: int = self._notebooks.getsockname()[1]
+            app.notebooks.site = Site(settings.notebooks_url, notebooks_port)
+        except BaseException:
+            self._socket.close()
+            raise
+        app.address.told = self.url
+        self.server = create_app(app, replace(settings, notebooks_port=notebooks_port))
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 self.server,
                 loop="uvloop",
                 http="httptools",
-                ws="none",
+                ws="websockets-sansio",
+                ws_max_size=_LONGEST_MESSAGE,
+                ws_per_message_deflate=False,  # as Jupyter itself does it: the time costs more than the bytes
                 log_config=None,
                 access_log=False,  # addresses carry session tokens and names; what matters is counted in /metrics
                 server_header=False,
@@ -60,7 +73,7 @@ class HttpServer:
         try:
             if ready is not None:
                 ready(self.url)
-            self._uvicorn.run(sockets=[self._socket])
+            self._uvicorn.run(sockets=[self._socket, self._notebooks])
         finally:
             self.close()
 
@@ -72,8 +85,9 @@ class HttpServer:
         self._uvicorn.should_exit = True
 
     def close(self) -> None:
-        """Let go of the port; `run` does it at its end."""
+        """Let go of the ports; `run` does it at its end."""
         self._socket.close()
+        self._notebooks.close()
 
 
 class _Uvicorn(uvicorn.Server):
@@ -107,13 +121,20 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _next_to(port: int, given: int | None) -> int:
+    """The port of the notebooks: the one after the console's unless told, so that it stays the same."""
+    if given is not None:
+        return given
+    return port + 1 if 0 < port < _HIGHEST_PORT else 0
+
+
+def _bind(host: str, port: int, *, option: str = "--port") -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise Conflict(f"port {port} on {host} is in use; choose another with --port") from None
+            raise Conflict(f"port {port} on {host} is in use; choose another with {option}") from None
         if error.errno == errno.EACCES:
-            raise BadInput(f"port {port} needs more rights; choose one above 1023 with --port") from None
+            raise BadInput(f"port {port} needs more rights; choose one above 1023 with {option}") from None
         raise BadInput(f"cannot listen on {host}:{port}: {error.strerror or error}") from None

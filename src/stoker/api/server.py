@@ -15,11 +15,25 @@ from starlette.types import Receive, Scope, Send
 
 from stoker import __version__
 from stoker.account import Account, Role
-from stoker.api import changes, docs, endpoints, engines, errors, info, jobs, keys, models, nodes, shipments
+from stoker.api import (
+    changes,
+    docs,
+    endpoints,
+    engines,
+    errors,
+    info,
+    jobs,
+    keys,
+    models,
+    nodes,
+    notebooks,
+    shipments,
+)
 from stoker.api.auth import account_of
 from stoker.api.changes import Pulse
 from stoker.api.door import Door
 from stoker.api.gateway import PATHS, Gateway
+from stoker.api.notebook_proxy import NotebookProxy
 from stoker.api.openai import chat, files, fine_tuning
 from stoker.api.openai import models as openai_models
 from stoker.app import App
@@ -32,6 +46,8 @@ class ServerSettings:
     hosts: Collection[str] = ()  # names it answers to; any when empty
     body_limit: int = 32 << 20  # bytes of one request
     upload_limit: int = 4 << 30  # bytes of one uploaded file
+    notebooks_port: int | None = None  # None: the one after the server's own
+    notebooks_url: str = ""  # where browsers find notebooks; empty: at that port of this host
 
 
 class Server(FastAPI):
@@ -39,9 +55,13 @@ class Server(FastAPI):
     than all the gateway does."""
 
     gateway: Gateway
+    notebooks: NotebookProxy
+    notebooks_port: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in PATHS:
+        if scope["type"] != "lifespan" and (scope.get("server") or (None, None))[1] == self.notebooks_port:
+            await self.notebooks(scope, receive, send)  # another origin: nothing of the rest is there
+        elif scope["type"] == "http" and scope["path"] in PATHS:
             await self.gateway(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
@@ -71,6 +91,8 @@ def create_app(app: App, settings: ServerSettings | None = None) -> Server:
     server.gateway = server.state.gateway = Gateway(
         lambda scope: account_of(app, scope), lambda model, who: app.endpoints.route(model, _tenant(who))
     )
+    server.notebooks = server.state.notebooks = NotebookProxy(app.notebooks, app.accounts.authenticate)
+    server.notebooks_port = settings.notebooks_port or -1
     errors.install(server)
     app.endpoints.observe(server.gateway.in_flight)
     server.add_middleware(
@@ -80,7 +102,7 @@ def create_app(app: App, settings: ServerSettings | None = None) -> Server:
         body_limit=settings.body_limit,
         upload_limit=settings.upload_limit,
     )
-    for router in (info, changes, jobs, nodes, engines, shipments, models, endpoints, keys, files):
+    for router in (info, changes, jobs, nodes, engines, notebooks, shipments, models, endpoints, keys, files):
         server.include_router(router.router, prefix="/api/v1")
     for router in (files, fine_tuning, openai_models):
         server.include_router(router.router, prefix="/v1")
@@ -93,7 +115,9 @@ def create_app(app: App, settings: ServerSettings | None = None) -> Server:
 @asynccontextmanager
 async def _lifespan(server: FastAPI) -> AsyncIterator[None]:
     gateway: Gateway = server.state.gateway
+    notebooks: NotebookProxy = server.state.notebooks
     await gateway.open()
+    await notebooks.open()
     server.state.pulse = Pulse(server.state.platform.jobs.wait_change)
     watching = asyncio.create_task(server.state.pulse.watch())
     try:
@@ -102,6 +126,7 @@ async def _lifespan(server: FastAPI) -> AsyncIterator[None]:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
+        await notebooks.close()
         await gateway.close()
 
 

@@ -30,6 +30,7 @@ COMMANDS = (
     Command("ship", "From data to a served model.", _WORK, "ship", "ship"),
     Command("ships", "List shipments.", _WORK, "ships", "ships"),
     Command("run", "Run a command, a job file or an sbatch script.", _WORK, "run", "run"),
+    Command("notebook", "Start, list and stop notebooks (JupyterLab).", _WORK, "notebook"),
     Command("cancel", "Cancel jobs, arrays or a shipment.", _WORK, "cancel", "cancel"),
     Command("wait", "Wait for jobs to end; exits with their exit code.", _WORK, "wait", "wait"),
     Command("models", "List, compare, promote and roll back models.", _MODELS, "models"),

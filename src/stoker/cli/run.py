@@ -101,7 +101,7 @@ def run(
         time_limit=parse_duration(time) if time else None,
         grace=parse_duration(grace) if grace else None,
         depends=parse_dependencies(after) if after else None,
-        resources=_resources(asked.resources, gpus, cpus, mem),
+        resources=resources_of(asked.resources, gpus, cpus, mem),
         envs={**asked.envs, **given},
         **_array(array),
     )
@@ -138,7 +138,7 @@ def _array(text: str) -> dict[str, Any]:
     return {"array": indices, "array_limit": limit}
 
 
-def _resources(resources: Resources, gpus: str, cpus: int | None, mem: str) -> Resources:
+def resources_of(resources: Resources, gpus: str, cpus: int | None, mem: str) -> Resources:
     if gpus:
         devices = parse_accelerators(gpus)
         resources = replace(resources, accelerators=devices.count, models=devices.models, milli=devices.milli)

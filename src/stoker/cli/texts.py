@@ -222,6 +222,21 @@ ZH: Mapping[str, str] = {
     "{name}: version {version} is being brought up; see: stoker endpoints show {name}":
         "{name}：版本 {version} 正在启动；查看：stoker endpoints show {name}",
     "{name} does not answer any more": "{name} 已下线",
+    # notebooks
+    "no notebook runs; start one: stoker notebook --gpus 1": "没有运行中的笔记本；启动：stoker notebook --gpus 1",
+    "notebook {id}; its link, once it is ready: stoker notebook url {id}":
+        "笔记本 {id}；就绪后查看链接：stoker notebook url {id}",
+    "notebook {id} is ending": "笔记本 {id} 正在结束",
+    "notebook {id} goes on; link: stoker notebook url {id}, stop: stoker notebook stop {id}":
+        "笔记本 {id} 继续运行；链接：stoker notebook url {id}，停止：stoker notebook stop {id}",
+    "its log: stoker logs {id}": "日志：stoker logs {id}",
+    "never by itself": "不会自动结束",
+    "after {time} without use": "空闲 {time} 后",
+    "notebook {id} is ready; it ends {ends}; stop it: stoker notebook stop {id}":
+        "笔记本 {id} 已就绪；自动结束：{ends}；停止：stoker notebook stop {id}",
+    "notebook {id} waits{why}": "笔记本 {id} 正在排队{why}",
+    "notebook {id} is starting on {node}": "笔记本 {id} 正在 {node} 上启动",
+    "now": "使用中",
     "talking to {model}; Ctrl-D ends": "正在与 {model} 对话；按 Ctrl-D 结束",
     "stopped": "已停止",
     **PLAN,

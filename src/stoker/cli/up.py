@@ -41,6 +41,15 @@ def up(
     database: Annotated[
         str, typer.Option(envvar="STOKER_DATABASE", help="SQLAlchemy URL, best in the environment; else SQLite.")
     ] = "",
+    notebooks_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the notebooks; else the one after --port.")
+    ] = None,
+    notebooks_url: Annotated[
+        str, typer.Option(help="Where browsers find notebooks, behind a proxy; with * each has its own name.")
+    ] = "",
+    advertise: Annotated[
+        str, typer.Option(help="URL at which jobs on other machines reach this platform; else as it listens.")
+    ] = "",
     recover_admin: Annotated[
         bool, typer.Option("--recover-admin", help="Print a further admin key: for when the first is lost.")
     ] = False,
@@ -52,10 +61,16 @@ def up(
     """
     place = (home or default_home()).expanduser().absolute()
     limit = parse_bytes(upload_limit)
-    app = App.open(place, devices=devices, cpus=cpus, database=database, upload_limit=limit)
+    app = App.open(place, devices=devices, cpus=cpus, database=database, upload_limit=limit, advertise=advertise)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        server = HttpServer(app, host, port, ServerSettings(hosts=_hosts(host, allow_host), upload_limit=limit))
+        settings = ServerSettings(
+            hosts=_hosts(host, allow_host),
+            upload_limit=limit,
+            notebooks_port=notebooks_port,
+            notebooks_url=notebooks_url,
+        )
+        server = HttpServer(app, host, port, settings)
         secret = app.accounts.bootstrap() or (app.accounts.recover() if recover_admin else None)
         app.start()
         server.run(ready=lambda url: _greet(app, url, secret))

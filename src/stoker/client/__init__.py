@@ -25,6 +25,7 @@ from stoker.client.files import Files
 from stoker.client.jobs import Jobs
 from stoker.client.keys import Keys
 from stoker.client.models import Models
+from stoker.client.notebooks import Notebooks
 from stoker.client.pool import Pool
 from stoker.client.shipments import Shipments
 from stoker.cluster import Node
@@ -53,6 +54,7 @@ class Client:
         self.shipments = Shipments(self._connection)
         self.models = Models(self._connection)
         self.endpoints = Endpoints(self._connection)
+        self.notebooks = Notebooks(self._connection)
         self.files = Files(self._connection)
         self.keys = Keys(self._connection)
         self.engines = Engines(self._connection)

@@ -36,10 +36,19 @@ def find_login(url: str | None = None, api_key: str | None = None) -> Login:
     stored = stored_login()
     found = url or os.environ.get("STOKER_URL") or (stored.url if stored else "") or _local_url() or DEFAULT_URL
     found = _checked(found)
-    key = api_key or os.environ.get("STOKER_API_KEY") or ""
+    key = api_key or os.environ.get("STOKER_API_KEY") or _key_in_file()
     if not key and stored and stored.url == found:
         key = stored.api_key
     return Login(found, key)
+
+
+def _key_in_file() -> str:
+    """The key that a notebook's kernel finds in STOKER_KEY_FILE; empty without one."""
+    file = os.environ.get("STOKER_KEY_FILE")
+    try:
+        return Path(file).read_text().strip() if file else ""
+    except OSError as error:
+        raise BadInput(f"cannot read the key in STOKER_KEY_FILE: {file}: {error.strerror}") from None
 
 
 def stored_login() -> Login | None:

@@ -15,6 +15,7 @@ from stoker.foreign import ForeignJob
 from stoker.job import Job, JobEvent, JobState
 from stoker.model import ModelVersion, Promotion
 from stoker.node_move import NodeMove
+from stoker.notebook import Link, Notebook, Site
 from stoker.shipment import Shipment, Stage
 from stoker.telemetry import Telemetry
 
@@ -101,6 +102,14 @@ class Moves(Protocol):
     def undo(self, move_id: int, who: Account) -> object: ...
 
 
+class Notebooks(Protocol):
+    @property
+    def site(self) -> Site: ...
+    def find(self, who: Account, *, ended: bool = False, limit: int = 100) -> Sequence[Notebook]: ...
+    def link(self, job_id: int, who: Account, *, asked_at: str = "", scheme: str = "http") -> Link: ...
+    def stop(self, job_id: int, who: Account) -> object: ...
+
+
 class Desks(Protocol):
     """The app, as far as the console needs it."""
 
@@ -118,4 +127,6 @@ class Desks(Protocol):
     def engines(self) -> Engines: ...
     @property
     def moves(self) -> Moves: ...
+    @property
+    def notebooks(self) -> Notebooks: ...
     def nodes(self, who: Account) -> Sequence[Node]: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Collection
 from threading import Lock
 
 from stoker.account import Account, Role
@@ -13,6 +14,7 @@ from stoker.control.rights import require
 from stoker.errors import BadInput, Conflict, Denied, NotFound
 from stoker.store.accounts import AccountStore
 
+LENT = "nb-"  # how ids of lent keys begin
 _PREFIX = "sk-stk-"
 _NAME = re.compile(r"^[\w.@ -]{1,64}$")
 _SESSION_SECONDS = 7 * 86400.0
@@ -69,17 +71,42 @@ class AccountDesk:
     def create(self, name: str, role: Role, tenant: str, who: Account) -> tuple[Account, str]:
         """The account and its secret, which is not kept and cannot be shown again."""
         require(who, Role.ADMIN, "manage keys")
-        for what, given in (("name", name), ("tenant", tenant)):
-            if not _NAME.match(given):
-                allowed = "1 to 64 letters, digits, spaces or . _ @ -"
-                raise BadInput(f"{given!r} is no {what} of a key; allowed is {allowed}", param=what)
+        self.check_name("name", name)
+        self.check_name("tenant", tenant)
         account, secret = self._fresh(name, role, tenant)
         self._store.add(account, _hash(secret))
         return account, secret
 
+    @staticmethod
+    def check_name(what: str, given: str) -> None:
+        """Raises BadInput for what is no name of a key or tenant."""
+        if not _NAME.match(given):
+            allowed = "1 to 64 letters, digits, spaces or . _ @ -"
+            raise BadInput(f"{given!r} is no {what} of a key; allowed is {allowed}", param=what)
+
+    def lend(self, account_id: str, secret: str, name: str, tenant: str) -> None:
+        """Let `secret` act as a user `name` of `tenant` until it is taken back. Safe to repeat."""
+        if self._store.get(account_id) is None:
+            self._store.add(Account(account_id, name, Role.USER, tenant, self._clock.now()), _hash(secret))
+
+    def lent(self) -> list[str]:
+        """Ids of the keys that are lent now."""
+        return [account.id for account in self._store.all() if account.id.startswith(LENT)]
+
+    def take_back(self, account_ids: Collection[str]) -> None:
+        """Remove lent keys. They leave no trace: what was done with them bears the owner's name."""
+        if not account_ids:
+            return
+        with self._revoking:
+            for account_id in account_ids:
+                self._store.remove(account_id)
+            self._revocations += 1
+            self._known.clear()
+
     def list(self, who: Account) -> list[Account]:
+        """All keys that were made; those lent to notebooks come and go by themselves."""
         require(who, Role.ADMIN, "manage keys")
-        return self._store.all()
+        return [account for account in self._store.all() if not account.id.startswith(LENT)]
 
     def revoke(self, account_id: str, who: Account) -> Account:
         """Takes effect at once. Raises Conflict for the last admin key: nobody could get in any more."""

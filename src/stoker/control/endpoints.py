@@ -17,8 +17,9 @@ from stoker.control.jobs import JobDesk
 from stoker.control.replicas import recipe_spec, replica_spec
 from stoker.control.rights import platform, require, sees
 from stoker.endpoint import Endpoint, Replica, ReplicaState
-from stoker.errors import BadInput, Conflict, NotFound, StokerError
+from stoker.errors import Away, BadInput, Conflict, NotFound, StokerError
 from stoker.home import Home
+from stoker.job import Job
 from stoker.serve.decide import (
     Action,
     Drain,
@@ -68,6 +69,7 @@ class EndpointDesk:
         self._changes = changes
         self._largest_node = largest_node
         self._routes: Mapping[str, Endpoint] = {}
+        self._ways: dict[tuple[int, int], str] = {}  # (job, attempt) of a ready replica -> where we reach it
         self._in_flight: Mapping[int, int] = {}
         self._refresh_routes()
 
@@ -225,9 +227,23 @@ class EndpointDesk:
                 errors[replica.job] = told.error
                 if told.ready_url:
                     urls[replica.job] = told.ready_url
+        self._find_ways(endpoint, jobs)
         told_errors = {job: text for job, text in errors.items() if text}
         busy = frozenset(job for job in jobs if self._in_flight.get(job))
         return Snapshot(endpoint, jobs, urls, told_errors, busy, self._clock.now())
+
+    def _find_ways(self, endpoint: Endpoint, jobs: Mapping[int, Job]) -> None:
+        """A replica on another machine may be reached through a tunnel, which another platform may have opened."""
+        found = dict(self._ways)
+        for replica in endpoint.replicas:
+            if replica.state is ReplicaState.READY:
+                try:
+                    found[replica.job, replica.attempt] = self._jobs.reach(jobs[replica.job], replica.url)
+                except Away as error:
+                    log.warning("endpoint %s: job %d: %s", endpoint.name, replica.job, error)
+        if found != self._ways:
+            self._ways = found
+            self._refresh_routes()
 
     def _apply(self, endpoint: Endpoint, action: Action, revision: int) -> Endpoint:
         now = self._clock.now()
@@ -297,7 +313,15 @@ class EndpointDesk:
                 return changed
 
     def _refresh_routes(self) -> None:
-        self._routes = {kept.endpoint.name: _with_secrets(kept.endpoint) for kept in self._store.all()}
+        self._routes = {kept.endpoint.name: self._routed(kept.endpoint) for kept in self._store.all()}
+
+    def _routed(self, endpoint: Endpoint) -> Endpoint:
+        """As the gateway sees it: with its keys, and the addresses at which this machine reaches the replicas."""
+        replicas = tuple(
+            replace(one, secret=_secret(one), url=self._ways.get((one.job, one.attempt), one.url))
+            for one in endpoint.replicas
+        )
+        return replace(endpoint, replicas=replicas)
 
 
 def _with(endpoint: Endpoint, job: int, **changes: object) -> Endpoint:
@@ -323,10 +347,6 @@ def _without_candidate(endpoint: Endpoint, version: int, message: str) -> Endpoi
     if endpoint.candidate != version:
         return endpoint
     return replace(endpoint, candidate=None, switch=False, message=message)
-
-
-def _with_secrets(endpoint: Endpoint) -> Endpoint:
-    return replace(endpoint, replicas=tuple(replace(one, secret=_secret(one)) for one in endpoint.replicas))
 
 
 def _secret(replica: Replica) -> str:

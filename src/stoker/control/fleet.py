@@ -7,12 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from stoker.cluster import Node
 from stoker.control.roster import Roster
-from stoker.engine import CanForget, CanNotify, CanSeeOthers, Key, Observation, Order
+from stoker.engine import CanForget, CanNotify, CanProbe, CanSeeOthers, Key, Observation, Order
 from stoker.errors import Away, StokerError
 from stoker.foreign import ForeignJob
 from stoker.job import Job
+from stoker.telemetry import read_telemetry
 
 _log = logging.getLogger(__name__)
+_TELEMETRY_BYTES = 64 << 20
 
 
 class Fleet:
@@ -112,6 +114,8 @@ class Fleet:
         for job in jobs:
             try:
                 orders.append(self._order(job))
+            except (Away, OSError) as error:  # a full disk: it is handed over with a later pass
+                _log.warning("job %d cannot be handed over now: %s", job.id, error)
             except StokerError as error:
                 refused[key_of(job)] = str(error)
         return orders, refused
@@ -126,6 +130,15 @@ class Fleet:
             self._told_to_end.add(key)
         except Away as error:
             self.away = {**self.away, job.engine: str(error)}
+
+    def last_word(self, job: Job) -> str:
+        """Why the job ended well, as it told itself; empty when it did not say or cannot be asked now."""
+        engine = self._engines.able(job.engine, CanProbe)
+        try:
+            told = engine.probe(key_of(job), limit=_TELEMETRY_BYTES) if engine else b""
+        except StokerError:
+            return ""
+        return read_telemetry(told.splitlines(), f"job/{job.id}").end
 
     def settle(self, active: Callable[[Key], bool]) -> None:
         """Let engines drop what has ended, and end what should not run: orders not `active` any more."""

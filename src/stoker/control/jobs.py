@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlsplit
 
 from stoker.account import Account, Role
 from stoker.clock import Clock
@@ -14,7 +15,7 @@ from stoker.control.loop import Dispatcher
 from stoker.control.rights import require, require_sight, sees
 from stoker.control.roster import Roster, able
 from stoker.control.submission import drafts_of
-from stoker.engine import CanProbe, Engine, Key
+from stoker.engine import CanConnect, CanProbe, Engine, Key
 from stoker.errors import BadInput, NotFound, Unfit
 from stoker.finding import Finding
 from stoker.job import Job, JobEvent, JobKind, JobSpec, JobState
@@ -167,6 +168,18 @@ class JobDesk:
     def telemetry(self, job_id: int, who: Account) -> Telemetry:
         """What the job's last attempt told of itself through the probe."""
         return self._telemetry(self.get(job_id, who))
+
+    def reach(self, job: Job, url: str) -> str:
+        """`url`, which the job's attempt says it listens at, as this machine reaches it; may take a moment.
+
+        Raises Away when the way there is closed.
+        """
+        engine = able(self._engine_of(job), CanConnect)
+        parts = urlsplit(url)
+        if engine is None or parts.port is None:
+            return url
+        host, port = engine.connect(Key(job.id, job.attempt), parts.port)
+        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def why(self, job_id: int, who: Account) -> Finding:
         """Why the job waits, or how it ended."""

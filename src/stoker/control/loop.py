@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from stoker.clock import Clock
 from stoker.cluster import Node, Place
@@ -22,7 +23,7 @@ from stoker.control.roster import Roster
 from stoker.engine import Key, Observation, Order
 from stoker.errors import StokerError
 from stoker.foreign import ForeignJob
-from stoker.job import Job, JobState
+from stoker.job import Job, JobKind, JobState
 from stoker.node_drain import NodeDrain, with_drains
 from stoker.schedule import Plan, Snapshot, Start, Wait, decide
 from stoker.store.jobs import JobStore, Move
@@ -161,8 +162,15 @@ class Dispatcher:
 
     def _note_ended(self) -> None:
         now = self._clock.now()
-        self._move([after_end(job, said, now) for job, said in self._said() if said.state.final])
+        ended = [(job, said) for job, said in self._said() if said.state.final]
+        self._move([after_end(job, self._with_last_word(job, said), now) for job, said in ended])
         self._fleet.settle(self._active)
+
+    def _with_last_word(self, job: Job, said: Observation) -> Observation:
+        """Notebooks end by themselves, and say why."""
+        if job.spec.kind is not JobKind.NOTEBOOK or said.message or said.state is not JobState.SUCCEEDED:
+            return said
+        return replace(said, message=self._fleet.last_word(job))
 
     def _said(self) -> list[tuple[Job, Observation]]:
         """Each active job with what its engine says of it."""

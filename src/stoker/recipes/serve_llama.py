@@ -26,6 +26,7 @@ from stoker import probe
 from stoker.errors import BadInput, Broken
 from stoker.recipes import places, stage
 from stoker.recipes.cpus import usable_cpus
+from stoker.recipes.listen import bind_address
 from stoker.sources import gguf
 from stoker.typed import strict
 
@@ -51,7 +52,7 @@ class Config:
     context: int = 0  # longest prompt plus answer of one request, tokens; 0 takes the model's own, at most 4096
     slots: int = 4  # requests answered at the same time; each has its own `context`
     threads: int = 0  # 0 takes all CPUs this job may use
-    host: str = "127.0.0.1"
+    host: str = ""  # empty takes STOKER_BIND, loopback without it
     port: int = 0  # 0 takes a free one
     drain_s: float = 1.5  # how long SIGTERM waits for running requests
 
@@ -95,7 +96,7 @@ def _params(config: Config, model: Path) -> xllamacpp.CommonParams:
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
     params.n_threads_http = _HTTP_THREADS
-    params.hostnames = [config.host]
+    params.hostnames = [bind_address(config.host)]
     params.port = config.port
     params.api_keys = [os.environ[KEY]] if os.environ.get(KEY) else []
     params.endpoint_metrics = True

@@ -22,6 +22,7 @@ from stoker import probe
 from stoker.errors import BadInput, Broken
 from stoker.recipes import places, stage
 from stoker.recipes.cpus import usable_cpus
+from stoker.recipes.listen import bind_address
 from stoker.sources import basemodel
 from stoker.typed import strict
 
@@ -43,7 +44,7 @@ class Config:
     slots: int = 4  # requests answered at the same time
     queue: int = 256  # requests that may wait; more are refused with 429
     threads: int = 0  # 0 takes all CPUs this job may use
-    host: str = "127.0.0.1"
+    host: str = ""  # empty takes STOKER_BIND, loopback without it
     port: int = 0  # 0 takes a free one
     drain_s: float = 1.5  # how long SIGTERM waits for running requests
 
@@ -110,7 +111,7 @@ async def _serve(config: Config, model: Model) -> None:
     from stoker.recipes.torch_api import make_app
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn takes it over, and raises it once more at its end
-    listener = socket.create_server((config.host, config.port))
+    listener = socket.create_server((bind_address(config.host), config.port))
     patience = max(1, round(config.drain_s))
     settings = uvicorn.Config(
         make_app(model), log_level="warning", lifespan="off", timeout_graceful_shutdown=patience

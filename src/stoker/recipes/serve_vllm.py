@@ -25,6 +25,7 @@ import httpx
 from stoker import probe
 from stoker.errors import BadInput, Broken
 from stoker.recipes import places, stage
+from stoker.recipes.listen import bind_address
 from stoker.typed import strict
 
 VERSION = 1
@@ -43,7 +44,7 @@ class Config:
     context: int = 0  # longest prompt plus answer, tokens; 0 takes the model's own
     slots: int = 64  # requests answered at the same time
     gpus: int = 1  # tensor-parallel ranks
-    host: str = "127.0.0.1"
+    host: str = ""  # empty takes STOKER_BIND, loopback without it
     port: int = 0  # 0 takes a free one
     drain_s: float = 1.5  # how long SIGTERM waits for running requests
     load_timeout_s: float = 1800.0  # a large model takes minutes to read and compile
@@ -58,7 +59,8 @@ def run(stage: stage.Stage[Config]) -> NoReturn:
         raise BadInput("vLLM is not installed here: pip install vllm, or name its interpreter as python")
     if not (Path(config.model) / "config.json").is_file():
         raise BadInput(f"no model at {config.model}; vLLM needs a folder with config.json", param="model")
-    url = f"http://{config.host}:{config.port or _free_port(config.host)}"
+    host = bind_address(config.host)
+    url = f"http://{host}:{config.port or _free_port(host)}"
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     probe.phase("load", Path(config.model).name)

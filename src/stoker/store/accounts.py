@@ -49,6 +49,11 @@ class AccountStore:
             connection.execute(accounts.update().where(accounts.c.id == account_id).values(revoked=True))
             connection.execute(sessions.delete().where(sessions.c.account == account_id))
 
+    def remove(self, account_id: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(accounts.delete().where(accounts.c.id == account_id))
+            connection.execute(sessions.delete().where(sessions.c.account == account_id))
+
     def open_session(self, hash_: str, account_id: str, *, now: float, expires_at: float) -> None:
         """Also drops the sessions that have run out."""
         with self._database.write() as connection:
