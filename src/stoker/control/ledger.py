@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 
-from stoker.job import Job, JobState
-from stoker.store.jobs import JobStore
+from stoker.job import Job, JobSpec, JobState
+from stoker.schedule import Mix, mix_of, usual_mix
+from stoker.store.jobs import Filter, JobStore
+
+_RECENT = 2000  # jobs
+_LEARN_AFTER = 200  # jobs that came since
 
 
 class Ledger:
@@ -17,14 +22,30 @@ class Ledger:
         self._active: dict[int, Job] = {}
         self._settled: dict[int, tuple[JobState, ...]] = {}  # ended targets of dependencies
         self._event: int | None = None
+        self._recent: deque[JobSpec] = deque(maxlen=_RECENT)  # what came lately, to learn what is likely to come
+        self._mix: Mix = usual_mix()
+        self._unlearnt = 0
 
     def refresh(self) -> None:
         if self._event is None:
             jobs, self._event = self._store.live()
+            self._learn(job.spec for job in reversed(self._store.find(Filter(), limit=_RECENT)))
         else:
             jobs, self._event = self._store.changed(self._event)
+            self._learn(job.spec for job in jobs if job.state is JobState.PENDING and not job.attempt)
         for job in jobs:
             self.note(job)
+
+    def mix(self) -> Mix:
+        """Which jobs are likely to come. It follows slowly: to learn it anew costs more than a placement."""
+        if self._unlearnt >= _LEARN_AFTER:
+            self._mix, self._unlearnt = mix_of(self._recent), 0
+        return self._mix
+
+    def _learn(self, specs: Iterable[JobSpec]) -> None:
+        came = list(specs)
+        self._recent.extend(came)
+        self._unlearnt += len(came)
 
     def note(self, job: Job) -> None:
         self._pending.pop(job.id, None)

@@ -210,6 +210,7 @@ class Dispatcher:
             depended=self._ledger.depended(),
             away=self._fleet.away,
             others=self._fleet.others(),
+            mix=self._ledger.mix(),
         )
 
     def _apply(self, plan: Plan) -> None:

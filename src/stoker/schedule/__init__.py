@@ -1,7 +1,8 @@
 """What starts next. Pure: a snapshot in, a plan out; no I/O and no clock of its own."""
 
 from stoker.schedule.decide import decide
+from stoker.schedule.mix import Mix, mix_of, usual_mix
 from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
 from stoker.schedule.unfit import unfit
 
-__all__ = ["Plan", "Snapshot", "Start", "Wait", "decide", "unfit"]
+__all__ = ["Mix", "Plan", "Snapshot", "Start", "Wait", "decide", "mix_of", "unfit", "usual_mix"]

@@ -18,7 +18,7 @@ from stoker.foreign import ForeignJob
 from stoker.job import Job, JobSpec, JobState, Resources
 from stoker.node_drain import NodeDrain
 from stoker.node_move import MoveState, NodeMove
-from stoker.schedule.room import Room, Rooms, admits, fit_job, rooms_of
+from stoker.schedule.field import Field, admits, field_of
 
 # What others wait for besides room, in Slurm's words: more machines would not help.
 _NOT_FOR_ROOM = (
@@ -57,7 +57,7 @@ def decide(seen: Snapshot) -> Decision:
     opened = {engine: _open(seen, engine) for engine in policy.engines}
     if seen.away.intersection(policy.engines):
         return Decision(open=opened)  # nobody knows what waits there
-    rooms = rooms_of(seen.nodes, seen.active, seen.others)
+    rooms = field_of(seen.nodes, seen.active, seen.others)
     unmet = _unmet(seen, rooms)
     short = {engine: sum(_devices(spec) for spec in unmet[engine]) for engine in policy.engines}
     since = {engine: seen.since.get(engine, seen.now) for engine in policy.engines if short[engine]}
@@ -70,7 +70,7 @@ def decide(seen: Snapshot) -> Decision:
     return told
 
 
-def _answer(seen: Snapshot, rooms: Rooms, needy: str, unmet: Sequence[JobSpec], spare: int) -> tuple[str, ...]:
+def _answer(seen: Snapshot, rooms: Field, needy: str, unmet: Sequence[JobSpec], spare: int) -> tuple[str, ...]:
     """The machines that go to `needy` now; `spare` is how many the giver has above its floor."""
     going = [move for move in seen.moves if not move.state.final and move.automatic]
     coming = sum(move.target.engine == needy for move in seen.moves if not move.state.final)
@@ -84,11 +84,11 @@ def _answer(seen: Snapshot, rooms: Rooms, needy: str, unmet: Sequence[JobSpec], 
     return tuple(node.machine for node in able[: max(0, count)])
 
 
-def _candidates(seen: Snapshot, rooms: Rooms, needy: str, unmet: Sequence[JobSpec]) -> list[Node]:
+def _candidates(seen: Snapshot, rooms: Field, needy: str, unmet: Sequence[JobSpec]) -> list[Node]:
     """Nodes of idle machines on the other side that we keep closed on `needy` and that would help there."""
     giver = seen.policy.other(needy)
     busy = {move.machine for move in seen.moves}  # on their way, or tried a moment ago
-    touched = {room.node.machine for room in rooms if not room.untouched}
+    touched = {node.machine for node in rooms.touched()}
     there = {node.machine: node for node in seen.nodes if node.engine == needy and node.place in seen.kept}
     here = [node for node in seen.nodes if node.engine == giver and node.schedulable and node.machine in there]
     return [
@@ -99,7 +99,7 @@ def _candidates(seen: Snapshot, rooms: Rooms, needy: str, unmet: Sequence[JobSpe
 
 
 def _helps(node: Node, spec: JobSpec) -> bool:
-    return admits(node, spec) and Room(node).fit(spec.resources) is not None
+    return admits(node, spec) and bool(Field.empty([node]).fitting(spec))
 
 
 def _came_lately(seen: Snapshot, needy: str) -> bool:
@@ -113,11 +113,11 @@ def _came_lately(seen: Snapshot, needy: str) -> bool:
     )
 
 
-def _unmet(seen: Snapshot, rooms: Rooms) -> Mapping[str, list[JobSpec]]:
+def _unmet(seen: Snapshot, rooms: Field) -> Mapping[str, list[JobSpec]]:
     """By engine what waits for it alone and finds no room; what does is put into `rooms`."""
     unmet: dict[str, list[JobSpec]] = {engine: [] for engine in seen.policy.engines}
     for spec in _wanted(seen):
-        engine, placements = fit_job(rooms, spec)
+        engine, placements = rooms.fit(spec)
         if placements:
             rooms.take(spec, engine, placements)
             continue

@@ -8,13 +8,14 @@ to push that moment back: it ends before it, or it fits into what the reservatio
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from stoker.job import Job, JobSpec, Placement, Resources
 from stoker.schedule.dependencies import Answer, held
-from stoker.schedule.room import Rooms, fit_job, rooms_of
+from stoker.schedule.field import Field, field_of
 from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
 
 # What decides where a job fits: what it asks for, where it may go, and whether it outlasts the reservation's start.
@@ -26,7 +27,8 @@ class _Reservation:
     """The first waiting job's place: from when at the latest, and what it leaves over by node."""
 
     at: float  # seconds since the epoch; infinite when it hangs on a job without a time limit: nothing passes it
-    left: Rooms
+    left: Field  # what is free then
+    both: Field  # what is free now and then: for jobs that outlast its beginning
 
 
 @dataclass
@@ -34,7 +36,7 @@ class _Pass:
     """What one decision knows so far."""
 
     snapshot: Snapshot
-    rooms: Rooms
+    pool: Field
     in_array: Counter[int]
     starts: list[Start] = field(default_factory=list)
     fails: dict[int, Wait] = field(default_factory=dict)
@@ -49,7 +51,7 @@ def decide(snapshot: Snapshot) -> Plan:
     nodes = [node for node in snapshot.nodes if node.engine not in snapshot.away]
     state = _Pass(
         snapshot,
-        rooms_of(nodes, snapshot.active, snapshot.others),
+        field_of(nodes, snapshot.active, snapshot.others, snapshot.mix),
         Counter(job.array_id for job in snapshot.active if job.array_id is not None),
     )
     ready = [job for job in snapshot.pending if _ready(job, state)]
@@ -99,11 +101,10 @@ def _shape(spec: JobSpec, state: _Pass) -> _Shape:
 
 
 def _placements(spec: JobSpec, shape: _Shape, state: _Pass) -> tuple[str, tuple[Placement, ...]]:
-    rooms = state.rooms
     outlasts = shape[-1]
     if state.reservation is not None and outlasts:
-        rooms = rooms.meet(state.reservation.left)
-    return fit_job(rooms, spec)
+        return state.reservation.both.fit(spec)
+    return state.pool.fit(spec)
 
 
 def _outlasts(spec: JobSpec, state: _Pass) -> bool:
@@ -117,16 +118,18 @@ def _outlasts(spec: JobSpec, state: _Pass) -> bool:
 
 def _start(job: Job, engine: str, placements: tuple[Placement, ...], state: _Pass) -> None:
     spec = job.spec
-    state.rooms.take(spec, engine, placements)
-    if state.reservation is not None and _outlasts(spec, state):
-        state.reservation.left.take(spec, engine, placements)
+    state.pool.take(spec, engine, placements)
+    if state.reservation is not None:
+        if _outlasts(spec, state):
+            state.reservation.left.take(spec, engine, placements)
+        state.reservation.both.least_of(state.pool, state.reservation.left, engine, placements)
     if job.array_id is not None:
         state.in_array[job.array_id] += 1
     state.starts.append(Start(job, engine, placements))
 
 
 def _why_waits(spec: JobSpec, shape: _Shape, state: _Pass, ahead: int) -> Wait:
-    if state.snapshot.away and (spec.engine in state.snapshot.away or not state.rooms):
+    if state.snapshot.away and (spec.engine in state.snapshot.away or not state.pool.layout.nodes):
         why = state.snapshot.away.get(spec.engine) or next(iter(state.snapshot.away.values()))
         return Wait("EngineAway", why)
     if state.reservation is not None:
@@ -140,15 +143,25 @@ def _why_waits(spec: JobSpec, shape: _Shape, state: _Pass, ahead: int) -> Wait:
 
 
 def _reserve(spec: JobSpec, state: _Pass) -> _Reservation | None:
-    """When and where `spec` fits at the latest, giving back what runs in the order of its end; None: never."""
-    rooms = state.rooms.copy()
-    for end, held_by, engine, placements in _ends(state):
-        rooms.give(held_by, engine, placements)
-        where, found = fit_job(rooms, spec)
-        if found:
-            rooms.take(spec, where, found)
-            return _Reservation(end, rooms)
-    return None
+    """When and where `spec` fits at the latest, giving back what runs in the order of its end; None: never.
+
+    More given back never makes it fit less, so the moment is found by halving.
+    """
+    ends = _ends(state)
+
+    def after(count: int) -> Field:
+        field = state.pool.copy()
+        for _, held_by, engine, placements in ends[:count]:
+            field.give(held_by, engine, placements)
+        return field
+
+    count = bisect_left(range(len(ends) + 1), True, key=lambda given: bool(after(given).fit(spec)[1]))
+    if count > len(ends):
+        return None
+    left = after(count)
+    where, found = left.fit(spec)
+    left.take(spec, where, found)
+    return _Reservation(ends[count - 1][0] if count else state.snapshot.now, left, state.pool.meet(left))
 
 
 def _ends(state: _Pass) -> list[tuple[float, JobSpec, str, Sequence[Placement]]]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from stoker.cluster import Node
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobState, Placement
+from stoker.schedule.mix import Mix, usual_mix
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Snapshot:
     depended: Mapping[int, tuple[JobState, ...]] = field(default_factory=dict)
     away: Mapping[str, str] = field(default_factory=dict)  # engine -> why it does not answer
     others: Sequence[ForeignJob] = ()  # what was given to the engines without us
+    mix: Mix = field(default_factory=usual_mix)  # which jobs are likely to come
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from stoker.cluster import Device, Health, Node
 from stoker.errors import near
 from stoker.job import JobSpec, Resources
-from stoker.schedule.room import Room, acceptable, admits
+from stoker.schedule.field import Field, acceptable, admits
 from stoker.units import format_bytes
 
 
@@ -25,7 +25,7 @@ def unfit(spec: JobSpec, nodes: Sequence[Node]) -> str:
     if not offered:
         taints = sorted({taint for node in nodes for taint in node.taints})
         return f"tolerates none of: {', '.join(taints)}" if taints else "asks for a node; there is none"
-    fitting = [node for node in offered if Room(node).fit(spec.resources)]
+    fitting = Field.empty(offered).fitting(spec)
     if not fitting:
         return next(reason for check in _CHECKS if (reason := check(spec.resources, offered)))
     most = max(sum(node.engine == engine for node in fitting) for engine in engines)

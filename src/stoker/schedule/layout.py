@@ -1,0 +1,82 @@
+"""Layout: what of the pool stays while jobs come and go, in arrays of one row a node and one column a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stoker.cluster import WHOLE, Health, Node, Place
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+_SLOTS_PER_CPU = 16
+_LEAST_SLOTS = 64  # jobs on a node, so that those without CPUs have a limit too
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shared by all fields of the same nodes."""
+
+    nodes: tuple[Node, ...]
+    row: dict[Place, int]
+    twins: tuple[tuple[int, ...], ...]  # rows of the same machine, the row itself included
+    columns: tuple[dict[int, int], ...]  # device index -> column
+    indexes: tuple[tuple[int, ...], ...]  # column -> device index
+    model: Ints  # [row, column] -> number of its model; 0: no device, or a failed one
+    models: tuple[str, ...]  # number of the model - 1 -> name in small letters
+    engines: dict[str, Ints]  # engine -> its rows
+    cpus: Floats
+    memory: Floats  # bytes
+    slots: Ints
+
+    def whole(self) -> Ints:
+        """Thousandths of each device while nothing is held."""
+        return np.where(self.model > 0, WHOLE, 0)
+
+    @cached_property
+    def mixed(self) -> Bools:
+        """Which rows have devices of several models: a job takes all its devices of one."""
+        found: Bools = (
+            np.where(self.model > 0, self.model, self.model.max(axis=1, keepdims=True)).min(axis=1)
+        ) != (self.model.max(axis=1))
+        return found
+
+    @cached_property
+    def main(self) -> Ints:
+        """The model of each row's devices; where they are mixed, one of them."""
+        found: Ints = self.model.max(axis=1)
+        return found
+
+
+def layout_of(nodes: Iterable[Node]) -> Layout:
+    rows = tuple(nodes)
+    names = dict.fromkeys(device.model.lower() for node in rows for device in node.devices)
+    number = {name: at for at, name in enumerate(names, start=1)}
+    width = max((len(node.devices) for node in rows), default=0) or 1
+    model = np.zeros((len(rows), width), dtype=np.int64)
+    machines: dict[str, list[int]] = {}
+    engines: dict[str, list[int]] = {}
+    for at, node in enumerate(rows):
+        machines.setdefault(node.machine, []).append(at)
+        engines.setdefault(node.engine, []).append(at)
+        for column, device in enumerate(node.devices):
+            model[at, column] = 0 if device.health is Health.FAILED else number[device.model.lower()]
+    return Layout(
+        nodes=rows,
+        row={Place(node.engine, node.name): at for at, node in enumerate(rows)},
+        twins=tuple(tuple(machines[node.machine]) for node in rows),
+        columns=tuple({device.index: column for column, device in enumerate(node.devices)} for node in rows),
+        indexes=tuple(tuple(device.index for device in node.devices) for node in rows),
+        model=model,
+        models=tuple(names),
+        engines={engine: np.array(found) for engine, found in engines.items()},
+        cpus=np.array([node.cpus for node in rows], dtype=np.float64),
+        memory=np.array([node.memory for node in rows], dtype=np.float64),
+        slots=np.array([max(_LEAST_SLOTS, node.cpus * _SLOTS_PER_CPU) for node in rows], dtype=np.int64),
+    )

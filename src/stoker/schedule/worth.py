@@ -1,0 +1,96 @@
+"""What the free room of a node is worth: how many thousandths of its devices the jobs to come will use.
+
+Placing a job costs what it makes unusable for the others: slivers that few jobs fit into, and devices whose CPUs
+are gone. Let a device with f thousandths free be offered a stream of jobs drawn from the mix, each taken when it
+fits. With p_t the share of shape t, g_t the thousandths and c_t the CPUs it takes of one device, the thousandths
+e_l(f) and CPUs k_l(f) that l more jobs of the stream take are
+
+    e_l(f) = sum over t with g_t <= f of p_t (g_t + e_{l-1}(f - g_t))  +  (1 - sum of these p_t) e_{l-1}(f)
+    k_l(f) = the same with c_t
+
+The devices of a node share its CPUs. With c CPUs free, and K = sum of k(f) over its devices wanted, a share
+H(c / K) of the devices can be used, H(r) = E[min(1, r + sigma z)] for a normal z: demand scatters around its mean.
+The worth of the node is
+
+    V = H(c / K) x sum of e(f)
+
+A placement is judged by V(after) - V(before). FGD (Weng et al., USENIX ATC 2023) looks at the next job only; this
+looks `_STREAM` jobs ahead, so it sees a node run out of CPUs before it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import erf, exp, pi, sqrt
+
+import numpy as np
+
+from stoker.cluster import WHOLE
+from stoker.schedule.layout import Floats, Ints
+from stoker.schedule.mix import Likely, Mix
+
+_STREAM = 100  # jobs that are offered to a device
+_SCATTER = 0.2  # sigma
+_WANTED = 0.7  # of the CPUs that the stream would take: the node's other devices take some of the jobs
+_STEPS, _MOST = 256, 4.0  # the table of H: steps per unit of c / K, and where it ends
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Tables for the device models 1 to n; model 0 is no device and worth nothing."""
+
+    devices: Floats  # [model, thousandths free] -> thousandths that will be used
+    cpus: Floats  # [model, thousandths free] -> CPUs that this takes
+    share: Floats  # H by c / K, in steps of 1 / _STEPS
+
+    def of(self, cpus: Floats, models: Ints, free: Ints) -> Floats:
+        """V by node, from CPUs free [n], models [n, device] and thousandths free [n, device]."""
+        used = self.devices[models, free].sum(axis=1)
+        wanted = self.cpus[models, free].sum(axis=1)
+        ratio = np.clip(cpus / np.maximum(wanted, 1e-9), 0.0, _MOST)
+        value: Floats = used * self.share[(ratio * _STEPS).astype(np.int64)]
+        return value
+
+
+@lru_cache(maxsize=8)
+def worth_of(mix: Mix, models: tuple[str, ...]) -> Worth:
+    """The tables for `models` (in small letters), numbered from 1."""
+    devices = np.zeros((len(models) + 1, WHOLE + 1))
+    cpus = np.zeros_like(devices)
+    total = sum(likely.weight for likely in mix) or 1.0
+    for number, model in enumerate(models, start=1):
+        fitting = [one for one in mix if one.devices and (not one.models or model in one.models)]
+        if fitting:
+            devices[number], cpus[number] = _offered(fitting, total)
+    return Worth(devices, _WANTED * cpus, _share())
+
+
+def _offered(fitting: Sequence[Likely], total: float) -> tuple[Floats, Floats]:
+    """e and k over thousandths free. A job of several devices comes to each of them with its share of CPUs."""
+    takes = np.array([one.milli for one in fitting])
+    cpus = np.array([one.cpus / one.devices for one in fitting])
+    odds = np.array([one.weight * one.devices for one in fitting]) / total
+    odds /= max(1.0, odds.sum())
+    free = np.arange(WHOLE + 1)
+    chance = odds[:, None] * (takes[:, None] <= free)
+    rest = np.maximum(free - takes[:, None], 0)
+    idle = 1.0 - chance.sum(axis=0)
+    used, wanted = np.zeros(WHOLE + 1), np.zeros(WHOLE + 1)
+    for _ in range(_STREAM):
+        used = (chance * (takes[:, None] + used[rest])).sum(axis=0) + idle * used
+        wanted = (chance * (cpus[:, None] + wanted[rest])).sum(axis=0) + idle * wanted
+    return used, wanted
+
+
+def _share() -> Floats:
+    """H(r) = r Phi(z) + 1 - Phi(z) - sigma phi(z) with z = (1 - r) / sigma."""
+    ratios = [step / _STEPS for step in range(round(_MOST * _STEPS) + 1)]
+    return np.clip([_mean_of_least(ratio) for ratio in ratios], 0.0, 1.0)
+
+
+def _mean_of_least(ratio: float) -> float:
+    z = (1.0 - ratio) / _SCATTER
+    below = 0.5 * (1.0 + erf(z / sqrt(2.0)))
+    return ratio * below + 1.0 - below - _SCATTER * exp(-z * z / 2.0) / sqrt(2.0 * pi)
