@@ -122,6 +122,29 @@ def _row(source: str, entry: Mapping[str, str], workload: Workload, layout: Layo
     return Row(source, model, hardware, stack, workload, layout, float(entry["tokens_per_s_per_gpu"]), note)
 
 
+def unseen() -> list[Row]:
+    """Rows of sources that no calibration takes."""
+    with (HERE / "published" / "unseen.csv").open(newline="") as file:
+        return [_unseen(entry) for entry in csv.DictReader(file)]
+
+
+def _unseen(entry: Mapping[str, str]) -> Row:
+    workload = Workload(
+        int(entry["global_batch"]), int(entry["sequence"]), precision(entry["precision"]), states="lean"
+    )
+    least = entry["recompute"] == "least"
+    layout = Layout(
+        int(entry["gpus"]), int(entry["tp"]), int(entry["pp"]), int(entry["cp"]), virtual=int(entry["interleaved"]),
+        micro_batch=int(entry["micro_batch"]), sharding=entry["sharding"],  # type: ignore[arg-type]
+        recompute="none" if least else entry["recompute"],  # type: ignore[arg-type]
+    )  # fmt: skip
+    model, hardware = transformer(entry["model"]), cluster(entry["hardware"], layout.gpus)
+    if least:
+        layout = lightest_recompute(model, workload, layout, hardware.accelerator)
+    speed = float(entry["tokens_per_s_per_gpu"])
+    return Row(entry["source"], model, hardware, entry["stack"], workload, layout, speed)
+
+
 def _korthikanti(path: Path) -> Iterator[Row]:
     with path.open(newline="") as file:
         for entry in csv.DictReader(file):

@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import perf_knobs
-from benchmarks.perf_rows import HERE, Row, rows
+from benchmarks.perf_rows import HERE, Row, rows, unseen
 
 from stoker.perf.calibrate import Fit, fit
 from stoker.perf.layout import Layout, Workload
@@ -51,6 +51,8 @@ def main() -> None:
             print(f"{error:+.1%}  {row.source} {row.model.name} {row.hardware.name} {row.note}: {row.layout}")
     if not given.quick:
         report("Without the judged model", found, held_out(found))
+    new = unseen()
+    report("Sources that no calibration takes", new, [shipped(row) for row in new])
     memory(HERE / "published" / "memory.csv", found)
 
 

@@ -8,7 +8,7 @@ adds into float32. Elementwise work is traffic through memory: norms, residuals,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from stoker.perf.accelerator import Accelerator
@@ -30,7 +30,7 @@ _SCAN_KERNELS = (12, 20)
 ATTENTION_BACKWARD = 2.5  # five products against two (Dao et al. 2022)
 # B: read bf16, write the narrow value by rows and by columns; once with a scale for the whole tensor.
 _BLOCK_SCALED, _TENSOR_SCALED = 4.0, 3.0
-_ROUTER_PASSES = 6.0  # over float32 scores [tokens, experts], each way
+_ROUTER_PASSES = 12.0  # over float32 scores [tokens, experts], each way
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,21 @@ def layers(on: Accelerator, stack: Stack, model: Transformer, part: Slice) -> tu
         if count:
             ahead, back = seconds(on, stack, model, part)
             forward, backward = forward + ahead.times(count), backward + back.times(count)
-    extra = 1 + model.extra_predictions / model.layers
-    return forward.times(extra), backward.times(extra)
+    extra = _extra(on, stack, model, part)
+    return forward + extra[0], backward + extra[1]
+
+
+def _extra(on: Accelerator, stack: Stack, model: Transformer, part: Slice) -> tuple[Times, Times]:
+    """Layers of multi-token prediction: join two hidden states, then attention and feed-forward."""
+    if not model.extra_predictions:
+        return Times(), Times()
+    joined = _block(on, stack, model, part, (Matrix(2 * model.hidden, model.hidden, "none"),), passes=(0.0, 0.0))
+    blocks = [joined, _attention(on, stack, model, part)]
+    blocks.append(_experts(on, stack, model, part) if model.experts else _dense(on, stack, model, part))
+    forward, backward = Times(), Times()
+    for ahead, back in blocks:
+        forward, backward = forward + ahead, backward + back
+    return forward.times(model.extra_predictions), backward.times(model.extra_predictions)
 
 
 @lru_cache(maxsize=16384)
@@ -166,6 +179,11 @@ def _casts(stack: Stack, matrices: Sequence[Matrix], tokens: float, part: Slice)
     return each * tokens * inputs, each * tokens * outputs
 
 
+def kept_wide(model: Transformer, precision: Precision) -> bool:
+    """Hybrids in four bits keep all but their routed experts wider (Nemotron 3's recipe; taken as bf16 here)."""
+    return precision == "fp4" and model.mamba_blocks > 0
+
+
 def _around(on: Accelerator, stack: Stack, model: Transformer, part: Slice) -> tuple[float, float]:
     """Norm and residual of one block, and the gaps between its kernels."""
     moved = 2.0 * part.tokens * model.hidden / part.along * stack.passes
@@ -195,6 +213,8 @@ def _block(
     context: float = 0.0,
 ) -> tuple[Times, Times]:
     """A block of dense products: `passes` are bytes of its own elementwise work, forward and backward."""
+    if kept_wide(model, part.precision):
+        part = replace(part, precision="bf16")
     ahead, back = _products(on, matrices, part.tokens, part, part.precision)
     casts = _casts(stack, matrices, part.tokens, part)
     around = _around(on, stack, model, part)
@@ -277,7 +297,7 @@ def _routed(on: Accelerator, stack: Stack, model: Transformer, part: Slice) -> t
     own = part.tokens / part.along * experts.per_token  # rows that this device's experts see, balanced
     local = max(1, experts.count // part.ep)
     matrices = model.dense_matrices(experts.ffn, wide)
-    alone = Slice(**{**vars(part), "tp": 1})
+    alone = replace(part, tp=1)
     ahead, back = _products(on, matrices, own / local, alone, part.precision, batch=local)
     casts = _casts(stack, matrices, own, alone)
     up = 2.0 * own * experts.ffn * (model.ffn_factor - 1)

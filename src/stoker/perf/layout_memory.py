@@ -120,7 +120,7 @@ def stage_parameters(model: Transformer, layout: Layout, last: bool) -> tuple[fl
     embeddings = model.embedding_parameters / layout.tp
     ends = embeddings * (1 if layout.pp > 1 or model.tied_embeddings else 2)
     if last and model.extra_predictions:
-        ends += model.extra_predictions * (stack + routed) / model.layers
+        ends += model.extra_layers * (stack + routed) / model.layers
     block = (stack + routed) / model.layers
     return stack / layout.pp + ends, routed / layout.pp, block
 

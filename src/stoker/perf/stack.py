@@ -20,6 +20,7 @@ class Stack:
     start: float = 1.0  # gaps between kernels, against the architecture's: 1 without, less with captured graphs
     quantise: float = 1.0  # traffic of casting to narrow formats, against one read and two writes
     tensor_exposed: float = 0.5  # of tensor-parallel communication
+    tensor_plain: float = 0.9  # the same in models with experts or Mamba, for which overlap is seldom made
     expert_exposed: float = 0.7  # of the exchange of tokens between experts
     data_exposed: float = 0.15  # of gradients' and weights' communication that compute could hide
     context_exposed: float = 0.3

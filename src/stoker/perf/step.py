@@ -135,6 +135,7 @@ def _sent(
 ) -> dict[str, float]:
     """Seconds of one micro-batch's communication that compute does not hide."""
     tokens = layout.micro_batch * workload.sequence / layout.cp
+    plain = bool(model.expert_blocks or model.mamba_blocks)
     copies = model.experts.per_token if model.experts else 1
     tensor = gather_seconds(on, times.tensor_bytes, layout.tp, 1, times.tensor_calls)
     expert = all_to_all_seconds(on, times.expert_bytes, layout.ep, times.expert_calls, copies)
@@ -144,7 +145,7 @@ def _sent(
         sent = 2.0 * 2.0 * tokens * model.hidden / layout.tp * layout.virtual  # each tensor-parallel rank its part
         pipeline = neighbour_seconds(on, sent, 2.0 * layout.virtual)
     return {
-        "tensor": stack.tensor_exposed * tensor,
+        "tensor": (stack.tensor_plain if plain else stack.tensor_exposed) * tensor,
         "expert": stack.expert_exposed * expert,
         "context": stack.context_exposed * context,
         "pipeline": stack.pipeline_exposed * pipeline,

@@ -193,8 +193,13 @@ class Transformer:
     def parameters(self) -> int:
         """All weights. Layers of multi-token prediction are counted as one more average layer each."""
         stack = self.stack_parameters + self.routed_parameters
-        extra = round(stack / self.layers * self.extra_predictions)
+        extra = round(stack / self.layers * self.extra_layers)
         return stack + extra + self.embedding_parameters * (1 if self.tied_embeddings else 2)
+
+    @property
+    def extra_layers(self) -> int:
+        """Layers of multi-token prediction; in a hybrid an attention and an experts' block stand for one."""
+        return self.extra_predictions * (2 if self.mamba_blocks else 1)
 
     @property
     def active_parameters(self) -> int:
