@@ -14,7 +14,7 @@ ROOT = Path(stoker.__file__).parent
 
 # Lower layers first. A name is a module or a package right below `stoker`.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("units", "errors", "clock", "typed", "probe", "environment"),
+    ("units", "errors", "clock", "typed", "probe", "environment", "contents", "depot"),
     (
         "account", "balance", "cluster", "endpoint", "engine", "engine_config", "expectation", "file", "finding",
         "foreign", "home", "hostlist", "job", "job_environment", "jobfile", "model", "node_drain", "node_move",

@@ -7,18 +7,18 @@ import sys
 
 from stoker.cluster import Node
 from stoker.endpoint import Endpoint
-from stoker.home import Home
 from stoker.job import JobKind, JobSpec, Resources
 from stoker.model import ModelVersion
 from stoker.serve.engines import engine_named
+from stoker.store.artifacts import Artifacts
 from stoker.store.attachments import SERVICE_KEY, SPEC
 
 RETRIES = 5  # a replica that dies is started again so often before the endpoint starts another
 
 
-def recipe_spec(endpoint: Endpoint, version: ModelVersion, home: Home) -> str:
+def recipe_spec(endpoint: Endpoint, version: ModelVersion, artifacts: Artifacts) -> str:
     """What the recipe that serves is told. It has no output: it leaves nothing."""
-    return json.dumps({"config": {"model": str(home.artifacts / version.artifact), "alias": endpoint.name}})
+    return json.dumps({"config": {"model": artifacts.location(version.artifact), "alias": endpoint.name}})
 
 
 def replica_spec(endpoint: Endpoint, version: ModelVersion, attached: str, largest: Node | None) -> JobSpec:

@@ -129,7 +129,7 @@ def _for_torch(stage: stage.Stage[Config], method: str, reason: str) -> dict[str
         "size": sum(path.stat().st_size for path in _files(stage.output)),
         "digest": digest(stage.output / part),
         "method": method,
-        "base": str(base),
+        "base": stage.locations.get("base", str(base)),
         "base_digest": basemodel.digest(base),
         "reason": reason,
     }

@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache as once
 from pathlib import Path
+
+from stoker.depot import Depot, is_remote, read_credentials
+from stoker.errors import Broken
+from stoker.recipes import cache
+
+_CREDENTIALS = "storage.env"
+_DEEPEST = 3  # an artifact, its folder ``content``, a file in that
 
 
 def fetch(location: str) -> Path:
-    """The path here of what the platform calls `location`."""
-    return Path(here(location))
+    """The path here of what the platform calls `location`: an artifact or a file in one, fetched if need be."""
+    if not is_remote(location):
+        return Path(here(location))
+    place, rest = location, Path()
+    for _ in range(_DEEPEST):
+        if depot().result(place) is not None:
+            return cache.bring(depot(), place) / rest
+        place, _, name = place.rpartition("/")
+        rest = Path(name) / rest
+    raise Broken(f"there is nothing whole at {location}; was it removed?")
+
+
+@once
+def depot() -> Depot:
+    """The storage, with the credentials that came along; without any those of this node."""
+    file = brought(_CREDENTIALS)
+    return Depot(read_credentials(file) if file.is_file() else None)
 
 
 def here(path: str, environ: Mapping[str, str] = os.environ) -> str:

@@ -8,8 +8,8 @@ A spec is JSON::
 output is already there ends at once. `scratch` outlives a killed attempt: checkpoints go there. A service has
 neither.
 
-The spec's paths are the platform's; `places` says where they lie on this node. Of several ranks the first alone
-writes and speaks; the others tell nothing but what went wrong.
+The spec's paths are the platform's, or URLs of a depot; `places` says where they lie on this node. Of several ranks
+the first alone writes and speaks; the others tell nothing but what went wrong.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
 from stoker import probe
+from stoker.depot import is_remote
 from stoker.errors import BadInput, Broken, MissingExtra, StokerError
-from stoker.recipes import places
+from stoker.recipes import cache, places
+from stoker.recipes.shelf import Shelf
 from stoker.typed import read
 
 C = TypeVar("C")
 
 RESULT = "result.json"
+_NO_SCRATCH = ".scratch"
 _SILENT = "STOKER_RANKS_PROBE"  # where a rank that is not the first tells its error
 _EXTRA_OF = {
     "torch": "train", "transformers": "train", "tokenizers": "train", "peft": "train", "safetensors": "train",
@@ -53,6 +56,9 @@ class Stage(Generic[C]):
     inputs: Mapping[str, Path]  # name -> finished artifact folder (or the user's own data)
     output: Path  # write here; it is moved to its final name when `run` returns
     scratch: Path  # kept between attempts of the same work
+    locations: Mapping[str, str] = field(default_factory=dict)  # what the platform knows the inputs by
+    shelf: Shelf | None = None  # what of the scratch must outlive this node
+    sent: bool = False  # the output goes to a depot, which follows links
 
 
 @dataclass(frozen=True)
@@ -96,23 +102,46 @@ def _run(config_type: type[C], run: Callable[[Stage[C]], Mapping[str, Any]], pat
     except (OSError, ValueError) as error:
         raise BadInput(f"cannot read the spec {path}: {error}") from None
     config = read(config_type, spec.config, what="config")
+    sent = is_remote(spec.output)
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    if spec.output and alone and _done(spec.output):  # of several ranks each would have to see the same
+        return
     inputs = {name: places.fetch(location) for name, location in spec.inputs.items()}
     if not spec.output:
-        run(Stage(config, inputs, Path(), Path.cwd()))
+        run(Stage(config, inputs, Path(), Path.cwd(), spec.inputs))
         return
-    final = places.fetch(spec.output)
     if _rank():
         with tempfile.TemporaryDirectory() as nothing:
-            run(Stage(config, inputs, Path(nothing), places.fetch(spec.scratch)))
+            shelf = _shelf(spec.scratch, Path(nothing))
+            run(Stage(config, inputs, Path(nothing), shelf.here, spec.inputs, shelf, sent))
         return
-    alone = os.environ.get("WORLD_SIZE", "1") == "1"
-    if alone and (final / RESULT).exists():  # of several ranks each would have to see the same
-        return
+    final = cache.folder("work") / cache.name_of(spec.output) if sent else places.fetch(spec.output)
     _sweep(final)
     with _half_made(final) as partial:
-        scratch = places.fetch(spec.scratch) if spec.scratch else partial / ".scratch"
-        scratch.mkdir(parents=True, exist_ok=True)
-        _finish(partial, final, run(Stage(config, inputs, partial, scratch)))
+        shelf = _shelf(spec.scratch, partial)
+        _write_result(partial, run(Stage(config, inputs, partial, shelf.here, spec.inputs, shelf, sent)))
+        if sent:
+            places.depot().put(partial, spec.output)
+            cache.keep(partial, spec.output)
+            shelf.clear()
+        else:
+            _finish(partial, final)
+
+
+def _done(output: str) -> bool:
+    if is_remote(output):
+        return places.depot().result(output) is not None
+    return (places.fetch(output) / RESULT).exists()
+
+
+def _shelf(scratch: str, partial: Path) -> Shelf:
+    """Where work in progress lies on this node; without a scratch in the half-made output, and as long as that."""
+    if is_remote(scratch):
+        shelf = Shelf(cache.folder("scratch") / cache.name_of(scratch), places.depot(), scratch)
+    else:
+        shelf = Shelf(places.fetch(scratch) if scratch else partial / _NO_SCRATCH)
+    shelf.here.mkdir(parents=True, exist_ok=True)
+    return shelf
 
 
 @contextmanager
@@ -156,12 +185,15 @@ def _held(folder: Path) -> bool:
     return False
 
 
-def _finish(partial: Path, final: Path, result: Mapping[str, Any]) -> None:
-    shutil.rmtree(partial / ".scratch", ignore_errors=True)
+def _write_result(partial: Path, result: Mapping[str, Any]) -> None:
+    shutil.rmtree(partial / _NO_SCRATCH, ignore_errors=True)
     with (partial / RESULT).open("w") as file:
         json.dump(result, file, ensure_ascii=False, indent=1)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _finish(partial: Path, final: Path) -> None:
     try:
         partial.rename(final)
     except OSError as error:

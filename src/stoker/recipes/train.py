@@ -30,6 +30,7 @@ from stoker.recipes.checkpoint import Progress
 from stoker.recipes.packing import SHARED, Row
 from stoker.recipes.ranks import Ranks
 from stoker.recipes.row_pass import RowPass
+from stoker.recipes.shelf import Shelf
 from stoker.recipes.tensor_files import full_disk_told
 from stoker.recipes.training_loop import Loop
 from stoker.recipes.training_plan import Plan, Schedule, learning_rate
@@ -148,9 +149,11 @@ def _train(this: stage.Stage[Config], device: torch.device, dtype: torch.dtype, 
         clip=config.clip,
         flops_of=speed.flops,
         peak=speed.device.matmul,
-        save=partial(checkpoint.save, folder, parameters=moving, optimiser=optimiser),
+        save=partial(_save, this.shelf, folder, parameters=moving, optimiser=optimiser),
         save_every=config.checkpoint_every,
     )
+    if this.shelf and group.first:
+        this.shelf.bring(folder.name)
     start = checkpoint.restore(folder, moving, optimiser, group, device) or Progress(0, 0, (), 0.0)
     probe.phase("train", f"from step {start.step} of {plan.steps}" if start.step else f"{plan.steps} steps")
     progress = loop.run(start)
@@ -164,6 +167,14 @@ def _train(this: stage.Stage[Config], device: torch.device, dtype: torch.dtype, 
         "memory_bytes": compute.peak_memory(device),
         "expected_memory_bytes": needed.total,
     }
+
+
+def _save(shelf: Shelf | None, folder: Path, progress: Progress, **state: Any) -> None:
+    if shelf:
+        shelf.settle()
+    checkpoint.save(folder, progress, **state)
+    if shelf:
+        shelf.keep(folder.name)
 
 
 def _check(config: Config) -> None:

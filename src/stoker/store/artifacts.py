@@ -1,59 +1,83 @@
 """Artifacts: finished stage outputs by content address, and digests of what users bring.
 
-A folder below `root` counts as finished when it holds ``result.json``; recipes move it there in one rename.
+They lie below one root, a folder or the URL of a depot: ``artifacts/`` holds what stages made, ``sources/`` what was
+published of the user's for nodes that cannot see it, ``scratch/`` what outlives a killed attempt. A folder counts as
+finished when it holds ``result.json``; recipes move it there in one rename.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from stoker.contents import digest_of, sha256
+from stoker.depot import RESULT, Depot, is_remote
 from stoker.errors import BadInput, NotFound
 
-RESULT = "result.json"
 _REMEMBERED = 1000  # results kept in memory
 _REMEMBERED_FILES = 1_000_000  # digests kept in memory
 _Stamp = tuple[str, int, int, int]
 
 
 class Artifacts:
-    """The folder of finished outputs, and a digest of any path that is computed once per content."""
+    """What is finished, where it lies, and a digest of any path that is computed once per content."""
 
-    def __init__(self, root: Path, scratch: Path) -> None:
-        self._root = root
-        self._scratch = scratch
+    def __init__(self, root: str, depot: Depot, fetched: Path) -> None:
+        """`root` is a folder or URL; `fetched` a folder of this machine for what people look at of a remote one."""
+        self.root = root.rstrip("/")
+        self.remote = is_remote(root)
+        self._depot = depot
+        self._fetched = fetched
         self._digests: dict[_Stamp, str] = {}
         self._results: dict[str, Mapping[str, Any]] = {}
         self._lock = Lock()
 
-    def path(self, key: str) -> Path:
-        return self._root / key
+    def location(self, key: str) -> str:
+        """The folder or URL of what a stage made."""
+        return f"{self.root}/artifacts/{key}"
 
-    def scratch(self, key: str) -> Path:
+    def source(self, digest: str) -> str:
+        """Where something of the user's with this digest is published."""
+        return f"{self.root}/sources/{digest[:32]}"
+
+    def scratch(self, key: str) -> str:
         """What outlives a killed attempt at `key`."""
-        return self._scratch / key
+        return f"{self.root}/scratch/{key}"
+
+    def here(self, key: str) -> Path:
+        """A finished artifact as a folder of this machine; a remote one is fetched. Raises Away, Broken."""
+        if not self.remote:
+            return Path(self.location(key))
+        folder = self._fetched / key
+        if not folder.exists():
+            self._fetched.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._depot.fetch(self.location(key), folder)
+        return folder
 
     def result(self, key: str) -> Mapping[str, Any] | None:
-        """The ``result.json`` of a finished artifact, None when it is not finished."""
-        file = self._root / key / RESULT
-        if key in self._results and file.exists():  # it never changes, but may be removed to make room
-            return self._results[key]
-        try:
-            found: Mapping[str, Any] = json.loads(file.read_text())
-        except FileNotFoundError:
-            return None
-        if len(self._results) >= _REMEMBERED:
-            self._results.clear()
-        self._results[key] = found
-        return found
+        """The ``result.json`` of a finished artifact, None when it is not finished. Raises Away."""
+        return self._result(self.location(key))
+
+    def published(self, digest: str) -> bool:
+        return self._result(self.source(digest)) is not None
 
     def finished(self, keys: Iterable[str]) -> dict[str, Mapping[str, Any]]:
         return {key: result for key in keys if key and (result := self.result(key)) is not None}
+
+    def _result(self, location: str) -> Mapping[str, Any] | None:
+        if location in self._results and (self.remote or Path(location, RESULT).exists()):
+            return self._results[location]  # it never changes, but a folder may be removed to make room
+        found = self._depot.result(location) if self.remote else _read(Path(location, RESULT))
+        if found is not None:
+            if len(self._results) >= _REMEMBERED:
+                self._results.clear()
+            self._results[location] = found
+        return found
 
     def digest(self, path: Path) -> str:
         """SHA-256 over names and contents of `path`, a file or a folder; raises NotFound, BadInput.
@@ -62,11 +86,7 @@ class Artifacts:
         """
         if not path.exists():
             raise NotFound(f"there is nothing at {path}")
-        total = hashlib.sha256()
-        for file in _files(path):
-            name = str(file.relative_to(path)) if file != path else ""
-            total.update(f"{name}\0{self._file_digest(file)}\n".encode(errors="surrogateescape"))
-        return total.hexdigest()
+        return digest_of(path, self._file_digest)
 
     def _file_digest(self, file: Path) -> str:
         try:
@@ -75,8 +95,7 @@ class Artifacts:
             with self._lock:
                 known = self._digests.get(stamp)
             if known is None:
-                with file.open("rb") as content:
-                    known = hashlib.file_digest(content, "sha256").hexdigest()
+                known = sha256(file)
                 with self._lock:
                     if len(self._digests) >= _REMEMBERED_FILES:
                         self._digests.clear()
@@ -86,14 +105,12 @@ class Artifacts:
         return known
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """Regular files below `path` in a stable order; hidden files and what links lead to outside are left out."""
-    if not path.is_dir():
-        yield path
-        return
-    for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            file = Path(folder, name)
-            if not name.startswith(".") and file.is_file():
-                yield file
+def _read(file: Path) -> Mapping[str, Any] | None:
+    for folder in (None, file.parent.parent):
+        if folder is not None:  # NFS remembers for a while that something is not there, until its folder is opened
+            with suppress(OSError):
+                os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+        with suppress(FileNotFoundError):
+            found: Mapping[str, Any] = json.loads(file.read_text())
+            return found
+    return None

@@ -33,8 +33,8 @@ _TENANT = "stoker.tenant"
 class Registry:
     """Thread-safe; one per home."""
 
-    def __init__(self, url: str, artifacts: Path) -> None:
-        """`url` is an SQLAlchemy URL of MLflow's own database; `artifacts` the folder versions point into."""
+    def __init__(self, url: str, artifacts: str) -> None:
+        """`url` is an SQLAlchemy URL of MLflow's own database; `artifacts` the folder or URL versions point into."""
         self._url = url
         self._artifacts = artifacts
         self._made: MlflowClient | None = None
@@ -51,7 +51,7 @@ class Registry:
             run = self._record_run(draft)
             made = client.create_model_version(
                 draft.model,
-                str(self._artifacts / draft.artifact),
+                f"{self._artifacts}/{draft.artifact}",
                 run_id=run,
                 tags={_TAG: json.dumps(_facts(draft)), _KEY: key},
             )
@@ -123,7 +123,7 @@ class Registry:
     def _record_run(self, draft: ModelVersion) -> str:
         client = self._client()
         found = client.get_experiment_by_name(_EXPERIMENT)
-        experiment = found.experiment_id if found else client.create_experiment(_EXPERIMENT, str(self._artifacts))
+        experiment = found.experiment_id if found else client.create_experiment(_EXPERIMENT, self._artifacts)
         run_id: str = client.create_run(
             experiment, run_name=draft.model, tags={"stoker.ship": draft.ship}
         ).info.run_id
