@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,11 @@ from stoker.control.notebooks import NotebookDesk
 from stoker.control.rights import require
 from stoker.control.roster import Roster
 from stoker.control.shipments import ShipmentDesk
+from stoker.depot import Depot, is_remote, read_credentials
 from stoker.engine import Engine
 from stoker.engine_config import EngineConfig, settings_of
 from stoker.engines.local import LocalEngine
-from stoker.errors import BadInput
+from stoker.errors import Away, BadInput
 from stoker.home import Home
 from stoker.job import JobState
 from stoker.node_drain import with_drains
@@ -41,7 +43,7 @@ from stoker.sources.node import local_node
 from stoker.sources.nvidia_smi import nvidia_devices
 from stoker.store.accounts import AccountStore
 from stoker.store.artifacts import Artifacts
-from stoker.store.attachments import Attachments
+from stoker.store.attachments import STORAGE, Attachments
 from stoker.store.balances import BalanceStore
 from stoker.store.database import Database
 from stoker.store.drains import DrainStore
@@ -56,6 +58,8 @@ from stoker.store.promotions import PromotionJournal
 from stoker.store.registry import Registry
 from stoker.store.shipments import ShipmentStore
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -66,6 +70,8 @@ class Settings:
     cpus: int = 0  # CPUs offered to jobs; 0: those of this machine
     upload_limit: int = 10 << 30  # bytes of one uploaded file
     advertise: str = ""  # URL at which jobs on other machines reach this platform; empty: where it listens
+    artifacts: str = ""  # folder or URL of what stages make; empty: the home
+    artifacts_credentials: str = ""  # file of NAME=value lines for a URL; empty: as each machine finds its own
 
 
 class App:
@@ -77,6 +83,7 @@ class App:
         self.settings = settings or Settings()
         self.clock = clock or SystemClock()
         declared = declared_devices(self.settings.devices)
+        self._artifacts = _artifacts(home, self.settings)
         self.lock = HomeLock(home)
         try:
             self.database = Database(
@@ -98,7 +105,9 @@ class App:
         self.files = FileDesk(
             FileStore(self.database), home.files, self.clock, size_limit=self.settings.upload_limit
         )
-        self.attachments = Attachments(home.attachments)
+        credentials = self.settings.artifacts_credentials
+        always = {STORAGE: Path(credentials).absolute()} if credentials else {}
+        self.attachments = Attachments(home.attachments, always)
         self.attachments.sweep(lambda: _attached(job_store))
         luggage = Luggage(self.files.path, self.attachments, self._engine_config)
         self.dispatcher = Dispatcher(
@@ -152,12 +161,13 @@ class App:
 
     def _wire_shipping(self) -> None:
         """Models, endpoints and shipments, and the thread that carries them on."""
-        artifacts = Artifacts(self.home.artifacts, self.home.scratch)
-        registry = Registry(f"sqlite:///{self.home.registry}", self.home.artifacts)
+        artifacts = self._artifacts
+        registry = Registry(f"sqlite:///{self.home.registry}", artifacts.location("").rstrip("/"))
         self.endpoints = EndpointDesk(
             EndpointStore(self.database),
             self.jobs,
             registry,
+            artifacts,
             self.attachments,
             self.home,
             self.clock,
@@ -177,6 +187,7 @@ class App:
             self.clock,
             self.changes,
             self.largest_node,
+            self._added_engines,
             self.files.content,
         )
         self.carrier = Carrier(
@@ -198,6 +209,9 @@ class App:
         """The node with the most devices, then memory: what a job of `engine`, or of any, can count on at best."""
         nodes = [node for node in self.dispatcher.nodes() if engine in ("", node.engine)]
         return max(nodes, key=lambda node: (len(node.devices), node.memory, node.cpus), default=None)
+
+    def _added_engines(self) -> list[EngineConfig]:
+        return [engine.config for engine in self.roster.values() if isinstance(engine, Courier)]
 
     def _engine_config(self, name: str) -> EngineConfig | None:
         """How an engine was added; None of this machine's own."""
@@ -240,3 +254,18 @@ def _attached(jobs: JobStore) -> set[str]:
     """The private files that jobs which have not ended still need."""
     live = Filter(states=tuple(state for state in JobState if not state.final))
     return {job.spec.attached for job in jobs.find(live, limit=sys.maxsize)}
+
+
+def _artifacts(home: Home, settings: Settings) -> Artifacts:
+    """Raises BadInput for a root that cannot be, Denied for a depot that refuses us."""
+    given, file = settings.artifacts, settings.artifacts_credentials
+    depot = Depot(read_credentials(Path(file)) if file else None)
+    if is_remote(given):
+        try:
+            depot.check(given)
+        except Away as error:  # jobs and replicas go on without it, and stages once it is back
+            _log.warning("%s", error)
+        return Artifacts(given, depot, home.fetched)
+    if given and not Path(given).is_dir():
+        raise BadInput(f"--artifacts {given} is no folder; make it on storage that the nodes see too")
+    return Artifacts(str(Path(given).absolute() if given else home.path), depot, home.fetched)

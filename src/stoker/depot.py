@@ -94,15 +94,14 @@ class Depot:
         if region := next((given[name] for name in _REGION if given.get(name)), ""):
             self._options["client_kwargs"] = {"region_name": region}
 
-    def check(self, url: str) -> str:
-        """`url` without its last slash. Raises BadInput for one that carries a key or is none."""
+    def check(self, url: str) -> None:
+        """Raises BadInput for one that carries a key or is none."""
         scheme, _, rest = url.partition("://")
         if "@" in rest or "?" in rest:
             raise BadInput("a storage URL holds no key; write s3://bucket/prefix, and give credentials in a file")
         if not rest.strip("/"):
             raise BadInput(f"{url} names no bucket; write {scheme}://bucket/prefix")
         self.names(url.rstrip("/"))
-        return url.rstrip("/")
 
     def result(self, location: str) -> Mapping[str, Any] | None:
         """The ``result.json`` of a whole folder, None when it is not there."""

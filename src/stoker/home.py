@@ -46,6 +46,11 @@ class Home:
         return self.path / "artifacts"
 
     @property
+    def fetched(self) -> Path:
+        """What was looked at of artifacts that lie elsewhere."""
+        return self.path / "fetched"
+
+    @property
     def scratch(self) -> Path:
         """What outlives a killed attempt: checkpoints."""
         return self.path / "scratch"

@@ -20,8 +20,9 @@ _KEY = re.compile(r"sk-stk-\S+")
 class Platform:
     """``stoker up`` on `home`; started, killed and started again."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
+    def __init__(self, home: Path, *options: str, **environment: str) -> None:
         self.home = home
+        self._options = options
         self.key = ""
         self.url = ""
         self._environment = environment
@@ -32,7 +33,7 @@ class Platform:
         """Returns a client of it once it answers."""
         self.starts += 1
         log = self.home.with_name(f"{self.home.name}-{self.starts}.log")
-        command = [sys.executable, "-m", "stoker", "up", "--home", str(self.home), "--port", "0"]
+        command = [sys.executable, "-m", "stoker", "up", "--home", str(self.home), "--port", "0", *self._options]
         environment = {**os.environ, "XDG_CONFIG_HOME": str(self.home.parent), **self._environment, "LANG": "C"}
         with log.open("w") as output:
             self._process = subprocess.Popen(

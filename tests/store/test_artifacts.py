@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from stoker.depot import Depot
 from stoker.errors import NotFound
 from stoker.store.artifacts import Artifacts
 
 
 @pytest.fixture
 def artifacts(tmp_path: Path) -> Artifacts:
-    return Artifacts(tmp_path / "artifacts", tmp_path / "scratch")
+    return Artifacts(str(tmp_path), Depot(), tmp_path / "fetched")
 
 
 def test_a_digest_is_of_names_and_contents_and_nothing_else(artifacts: Artifacts, tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_what_is_not_there_is_named(artifacts: Artifacts, tmp_path: Path) -> Non
 
 
 def test_only_a_finished_folder_has_a_result(artifacts: Artifacts) -> None:
-    folder = artifacts.path("k")
+    folder = artifacts.here("k")
     folder.mkdir(parents=True)
     assert artifacts.result("k") is None
     (folder / "result.json").write_text(json.dumps({"kept": 3}))

@@ -25,7 +25,7 @@ DRAFT = ModelVersion(
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     folder: Path = tmp_path_factory.mktemp("registry")
-    return Registry(f"sqlite:///{folder}/mlflow.db", folder)
+    return Registry(f"sqlite:///{folder}/mlflow.db", str(folder))
 
 
 def test_a_version_comes_back_as_it_was_registered(registry: Registry) -> None:
@@ -61,5 +61,5 @@ def test_what_is_not_there(registry: Registry) -> None:
 
 def test_looking_into_an_empty_registry_makes_nothing(tmp_path: Path) -> None:
     """The first look would otherwise cost seconds: MLflow's import and the migrations of its database."""
-    assert Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path).tenants() == {}
+    assert Registry(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path)).tenants() == {}
     assert list(tmp_path.iterdir()) == []

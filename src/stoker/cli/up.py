@@ -38,6 +38,13 @@ def up(
         list[str] | None, typer.Option(help="A name this server answers to, when it listens wider; else any.")
     ] = None,
     upload_limit: Annotated[str, typer.Option(help="The largest uploaded file.")] = "4G",
+    artifacts: Annotated[
+        str,
+        typer.Option(help="Folder or s3://bucket/prefix, seen by all nodes, for what stages make."),
+    ] = "",
+    artifacts_credentials: Annotated[
+        str, typer.Option(help="File of AWS_...=value lines for it; else each machine's own credentials.")
+    ] = "",
     database: Annotated[
         str, typer.Option(envvar="STOKER_DATABASE", help="SQLAlchemy URL, best in the environment; else SQLite.")
     ] = "",
@@ -61,7 +68,16 @@ def up(
     """
     place = (home or default_home()).expanduser().absolute()
     limit = parse_bytes(upload_limit)
-    app = App.open(place, devices=devices, cpus=cpus, database=database, upload_limit=limit, advertise=advertise)
+    app = App.open(
+        place,
+        devices=devices,
+        cpus=cpus,
+        database=database,
+        upload_limit=limit,
+        advertise=advertise,
+        artifacts=artifacts,
+        artifacts_credentials=artifacts_credentials,
+    )
     signal.signal(signal.SIGTERM, _stop)
     try:
         settings = ServerSettings(

@@ -34,6 +34,7 @@ from stoker.serve.decide import (
     Unready,
     decide,
 )
+from stoker.store.artifacts import Artifacts
 from stoker.store.attachments import SERVICE_KEY, SPEC, Attachments
 from stoker.store.endpoints import EndpointStore, KeptEndpoint, missing
 from stoker.store.registry import Registry
@@ -54,6 +55,7 @@ class EndpointDesk:
         store: EndpointStore,
         jobs: JobDesk,
         registry: Registry,
+        artifacts: Artifacts,
         attachments: Attachments,
         home: Home,
         clock: Clock,
@@ -63,6 +65,7 @@ class EndpointDesk:
         self._store = store
         self._jobs = jobs
         self._registry = registry
+        self._artifacts = artifacts
         self._attachments = attachments
         self._home = home
         self._clock = clock
@@ -277,7 +280,7 @@ class EndpointDesk:
         key_file = self._key_file(occasion)
         registered = self._registry.version(endpoint.name, version)
         attached = self._attachments.lay(
-            occasion, {SPEC: recipe_spec(endpoint, registered, self._home), SERVICE_KEY: key_file}
+            occasion, {SPEC: recipe_spec(endpoint, registered, self._artifacts), SERVICE_KEY: key_file}
         )
         spec = replica_spec(endpoint, registered, attached, self._largest_node(endpoint.engine))
         who = platform(endpoint.tenant, endpoint.owner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -20,11 +20,12 @@ from stoker.control.models import CHAMPION, ModelDesk
 from stoker.control.request import RequestReader
 from stoker.control.rights import platform, require, require_sight
 from stoker.control.stages import StageJobs
+from stoker.engine_config import EngineConfig
 from stoker.errors import Away, Conflict, StokerError
 from stoker.home import Home
 from stoker.job import Job, JobSpec, JobState, Resources
 from stoker.model import ModelVersion
-from stoker.ship.chain import CHAIN, config_of, key_of, steps_of
+from stoker.ship.chain import CHAIN, config_of, key_of, ready, steps_of
 from stoker.ship.decide import Act, Action, Again, Done, Fail, Reuse, RunJob, Snapshot, Succeed, decide
 from stoker.shipment import Shipment, ShipmentRequest, ShipmentState, Stage, StageRun, StageState
 from stoker.store.artifacts import Artifacts
@@ -55,9 +56,10 @@ class ShipmentDesk:
         clock: Clock,
         changes: Changes,
         largest_node: Callable[[str], Node | None],
+        engines: Callable[[], Sequence[EngineConfig]],
         file_path: Callable[[str, Account], Path],
     ) -> None:
-        """`file_path` tells where an uploaded file lies."""
+        """`engines`: those that were added. `file_path` tells where an uploaded file lies."""
         self._store = store
         self._jobs = jobs
         self._models = models
@@ -67,7 +69,7 @@ class ShipmentDesk:
         self._clock = clock
         self._changes = changes
         self._reader = RequestReader(registry, artifacts, home, largest_node, file_path)
-        self._stage_jobs = StageJobs(jobs, artifacts, attachments, largest_node)
+        self._stage_jobs = StageJobs(jobs, artifacts, attachments, largest_node, engines)
         self._creating = Lock()
         self._under_way: dict[str, int] = {}  # content address -> the job that is making it
         self._deploying: dict[str, str] = {}  # model -> the shipment whose candidate its endpoint has
@@ -157,9 +159,9 @@ class ShipmentDesk:
         return self._jobs.telemetry(run.job, PLATFORM)
 
     def artifact(self, shipment_id: str, stage: Stage, who: Account) -> Path | None:
-        """Where the finished output of a stage lies, None when it has none."""
+        """The finished output of a stage as a folder here, None when it has none."""
         run = next((run for run in self.get(shipment_id, who).stages if run.stage is stage), None)
-        return self._artifacts.path(run.key) if run and run.key and run.state.ended_well else None
+        return self._artifacts.here(run.key) if run and run.key and run.state.ended_well else None
 
     # for the loop
 
@@ -217,8 +219,10 @@ class ShipmentDesk:
     def _look(self, shipment: Shipment) -> Snapshot:
         """Everything the decision needs, loaded at once."""
         running = [run for run in shipment.stages if run.state is StageState.RUNNING]
-        keys = {run.key for run in running} | _keys(shipment)
         jobs = {run.job: self._jobs.get(run.job, PLATFORM) for run in running if run.job is not None}
+        ended = [run for run in running if run.job is None or jobs[run.job].state.final]
+        # A depot is asked over the network: only for what must be there by now.
+        keys = {run.key for run in (ended if self._artifacts.remote else running)} | _keys(shipment)
         errors = {job.id: self._trouble(job) for job in jobs.values() if job.state.final}
         ready, failed = self._standing(shipment)
         finished = self._artifacts.finished(keys)
@@ -386,8 +390,10 @@ def _jobs_by_key(shipments: Iterable[Shipment]) -> dict[str, int]:
 
 
 def _keys(shipment: Shipment) -> set[str]:
-    """The addresses that are known so far."""
-    keys = (key_of(step, shipment) for step in steps_of(shipment.request) if step.recipe)
+    """The addresses of what could begin now."""
+    waiting = {run.stage for run in shipment.stages if run.state is StageState.WAITING}
+    steps = [step for step in steps_of(shipment.request) if step.recipe and step.stage in waiting]
+    keys = (key_of(step, shipment) for step in steps if ready(step, shipment))
     return {key for key in keys if key}
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from stoker.cluster import Node
 from stoker.control.jobs import JobDesk
 from stoker.control.rights import platform
-from stoker.engine_config import LOCAL
+from stoker.engine_config import LOCAL, EngineConfig
 from stoker.errors import Away
-from stoker.job import JobSpec, Resources
+from stoker.job import Dependency, JobSpec, Resources
 from stoker.ship.decide import RunJob
-from stoker.shipment import Shipment, Stage
+from stoker.shipment import Shipment, Source, Stage
 from stoker.store.artifacts import Artifacts
 from stoker.store.attachments import SERVICE_KEY, SPEC, Attachments
 
@@ -38,8 +38,7 @@ _ENVS = {
     "HF_HUB_OFFLINE": "1",
     "PYTHONUNBUFFERED": "1",
 }
-
-
+_CONTENT = "content"  # what `stoker.recipes.publish` calls the folder of what it publishes
 _HUB_ENVS = ("HF_ENDPOINT",)
 
 
@@ -50,11 +49,13 @@ class StageJobs:
         artifacts: Artifacts,
         attachments: Attachments,
         largest_node: Callable[[str], Node | None],
+        engines: Callable[[], Sequence[EngineConfig]],
     ) -> None:
         self._jobs = jobs
         self._attachments = attachments
         self._artifacts = artifacts
         self._largest_node = largest_node
+        self._engines = engines
 
     def submit(self, shipment: Shipment, action: RunJob, live: Mapping[str, str]) -> int:
         """Submit the stage's job, once however often this is called; returns its id.
@@ -70,7 +71,8 @@ class StageJobs:
             envs["STOKER_SERVICE_KEY_FILE"] = SERVICE_KEY
             config |= {"url": live["url"], "model": live["model"]}
         occasion = f"ship/{shipment.id}/{action.stage}/{attempt}"
-        files: dict[str, str | Path] = {SPEC: self._spec(shipment, action, config)}
+        sources, published = self._sources(shipment, action)
+        files: dict[str, str | Path] = {SPEC: self._spec(action, config, sources)}
         if live:
             files[SERVICE_KEY] = Path(live["key_file"])
         resources = self._resources(shipment, action.stage)
@@ -86,22 +88,60 @@ class StageJobs:
             # The way to a replica on another engine begins at the platform's machine.
             engine=LOCAL if action.stage is Stage.VERIFY else shipment.request.engine,
             attached=self._attachments.lay(occasion, files),
+            depends=published,
             labels={"stoker/ship": shipment.id, "stoker/stage": action.stage},
         )
         who = platform(shipment.tenant, shipment.owner)
         (job,) = self._jobs.submit([spec], who, occasion=occasion, ship=shipment.id)
         return job.id
 
-    def _spec(self, shipment: Shipment, action: RunJob, config: Mapping[str, Any]) -> str:
-        sources = {name: shipment.sources[name].path for name in action.sources if name in shipment.sources}
-        inputs = {name: str(self._artifacts.path(key)) for name, key in action.inputs.items()}
-        spec = {
-            "config": dict(config),
-            "inputs": {**sources, **inputs},
-            "output": str(self._artifacts.path(action.key)),
-            "scratch": str(self._artifacts.scratch(action.key)),
-        }
-        return json.dumps(spec, ensure_ascii=False, indent=1)
+    def _spec(self, action: RunJob, config: Mapping[str, Any], sources: Mapping[str, str]) -> str:
+        inputs = {name: self._artifacts.location(key) for name, key in action.inputs.items()}
+        output, scratch = self._artifacts.location(action.key), self._artifacts.scratch(action.key)
+        return _text(config, {**sources, **inputs}, output, scratch)
+
+    def _sources(self, shipment: Shipment, action: RunJob) -> tuple[dict[str, str], tuple[Dependency, ...]]:
+        """Where the stage finds what is the user's, and the jobs that bring it there first."""
+        found: dict[str, str] = {}
+        waits: list[Dependency] = []
+        for name in action.sources:
+            source = shipment.sources.get(name)
+            if source is None:
+                continue
+            found[name] = source.path
+            if not self._seen_everywhere(source.path, shipment.request.engine):
+                published = f"{self._artifacts.source(source.digest)}/{_CONTENT}"
+                path = Path(source.path)
+                found[name] = published if path.is_dir() else f"{published}/{path.name}"
+                if not self._artifacts.published(source.digest):
+                    waits.append(Dependency(self._publish(shipment, action.stage, name, source)))
+        return found, tuple(waits)
+
+    def _seen_everywhere(self, path: str, engine: str) -> bool:
+        """Whether all nodes that the stage may run on see this file of the platform's machine."""
+        others = [config for config in self._engines() if engine in ("", config.name)]
+        shared = [] if self._artifacts.remote else [self._artifacts.root]
+        return all(
+            any(PurePath(path).is_relative_to(folder) for folder in (*shared, *config.paths)) for config in others
+        )
+
+    def _publish(self, shipment: Shipment, stage: Stage, name: str, source: Source) -> int:
+        """The job that brings `source` to where every node finds it; once however often this is called."""
+        attempt = shipment.stage(stage).attempt
+        occasion = f"publish/{source.digest}/{shipment.id}/{stage}/{attempt}"
+        spec = _text({"digest": source.digest}, {"source": source.path}, self._artifacts.source(source.digest))
+        wish = JobSpec(
+            name=f"{shipment.request.name}.publish",
+            command=(sys.executable, "-m", "stoker.recipes.publish", SPEC),
+            envs=_ENVS,
+            requeue=True,
+            engine=LOCAL,
+            attached=self._attachments.lay(occasion, {SPEC: spec}),
+            labels={"stoker/ship": shipment.id, "stoker/source": name},
+        )
+        who = platform(shipment.tenant, shipment.owner)
+        (job,) = self._jobs.submit([wish], who, occasion=occasion, ship=shipment.id)
+        return job.id
 
     def _resources(self, shipment: Shipment, stage: Stage) -> Resources:
         node = self._largest_node(LOCAL if stage is Stage.VERIFY else shipment.request.engine)
@@ -113,6 +153,12 @@ class StageJobs:
         if given is not None:
             return replace(given, cpus=_share(node, given.accelerators))
         return _default_resources(stage, node)
+
+
+def _text(config: Mapping[str, Any], inputs: Mapping[str, str], output: str, scratch: str = "") -> str:
+    """A spec, as the recipes' frame reads it."""
+    spec = {"config": dict(config), "inputs": dict(inputs), "output": output, "scratch": scratch}
+    return json.dumps(spec, ensure_ascii=False, indent=1)
 
 
 def _command(action: RunJob, nodes: int, resources: Resources) -> tuple[str, ...]:

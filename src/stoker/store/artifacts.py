@@ -1,8 +1,8 @@
 """Artifacts: finished stage outputs by content address, and digests of what users bring.
 
-They lie below one root, a folder or the URL of a depot: ``artifacts/`` holds what stages made, ``sources/`` what was
-published of the user's for nodes that cannot see it, ``scratch/`` what outlives a killed attempt. A folder counts as
-finished when it holds ``result.json``; recipes move it there in one rename.
+They lie below one root, a folder or the URL of a depot: ``artifacts/`` holds what stages made, ``sources/`` what of
+the user's was published for nodes that cannot see it, ``scratch/`` what outlives a killed attempt. A folder counts
+as finished when it holds ``result.json``; recipes move it there in one rename.
 """
 
 from __future__ import annotations

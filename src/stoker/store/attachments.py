@@ -7,21 +7,23 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-SPEC, SERVICE_KEY = "spec.json", "service.key"  # what recipes look for
+SPEC, SERVICE_KEY, STORAGE = "spec.json", "service.key", "storage.env"  # what recipes look for
 
 
 class Attachments:
     """Readable by the platform's user alone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, always: Mapping[str, Path] | None = None) -> None:
+        """`always`: files that every job takes along, by name."""
         self._folder = folder
+        self._always = always or {}
 
     def lay(self, occasion: str, files: Mapping[str, str | Path]) -> str:
         """Lay files down for the job of `occasion`; the name of the set. A path is a file that lives elsewhere."""
         name = hashlib.sha256(occasion.encode()).hexdigest()[:16]
         folder = self._folder / name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for file, content in files.items():
+        for file, content in {**self._always, **files}.items():
             partial = folder / f".{file}.part"
             partial.unlink(missing_ok=True)
             if isinstance(content, Path):

@@ -34,7 +34,7 @@ class Registry:
     """Thread-safe; one per home."""
 
     def __init__(self, url: str, artifacts: str) -> None:
-        """`url` is an SQLAlchemy URL of MLflow's own database; `artifacts` the folder or URL versions point into."""
+        """`url` is an SQLAlchemy URL of MLflow's own database; `artifacts` the folder or URL of all versions."""
         self._url = url
         self._artifacts = artifacts
         self._made: MlflowClient | None = None

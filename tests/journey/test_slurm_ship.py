@@ -1,0 +1,83 @@
+"""A shipment on a real Slurm: trained over two nodes with torchrun, one of them dies, others go on."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from stoker.client import Client
+from stoker.engine_config import EngineConfig
+from stoker.job import Job, JobState, Resources
+from stoker.shipment import ShipmentState, Stage
+from tests.labs.slurm import SlurmLab
+from tests.recipes.small_training import write_spec
+from tests.recipes.test_launch import end, launch
+
+from .platform import Platform
+from .test_kill import PATIENCE_S, finish, request, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.train, pytest.mark.slurm]
+
+TRAIN: dict[str, Any] = {"epochs": 40, "checkpoint_every": 5, "threads": 1, "precision": "fp32", "batch": 4}
+
+
+@pytest.fixture
+def client(platform: Platform, slurm: SlurmLab, tmp_path: Path) -> Iterator[Client]:
+    """A platform whose home lies on storage that the nodes see too, with the Slurm as its engine."""
+    client = platform.start()
+    settings = {"conf": str(slurm.conf), "folder": str(tmp_path / "shared"), "nodes_every": 0.5}
+    client.engines.add(EngineConfig("hpc", "slurm", python=sys.executable, settings=settings))
+    yield client
+    client.close()
+
+
+def trained_to(client: Client, shipment: str, step: int) -> Job:
+    job = wait_until(client, shipment, Stage.TRAIN).stage(Stage.TRAIN).job
+    assert job is not None
+    deadline = time.monotonic() + PATIENCE_S
+    while (client.shipments.telemetry(shipment, Stage.TRAIN).step or 0) < step:
+        assert time.monotonic() < deadline, client.jobs.get(job)
+        time.sleep(0.05)
+    return client.jobs.get(job)
+
+
+@pytest.mark.timeout(900)
+def test_a_node_lost_in_the_middle_changes_nothing_of_what_is_learnt(
+    client: Client, platform: Platform, slurm: SlurmLab, data: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    asked = replace(
+        request(data, tiny_base, **TRAIN), engine="hpc", nodes=2, deploy=False,
+        resources={stage: Resources(accelerators=int(stage == "train"), cpus=2)
+                   for stage in ("import", "curate", "train", "evaluate", "export")},
+    )  # fmt: skip
+    shipment = client.shipments.create(asked)
+    job = trained_to(client, shipment.id, 7)
+    assert len({placement.node for placement in job.placements}) == 2
+    slurm.kill_node(job.placements[1].node)
+
+    ended = finish(client, shipment.id)
+    assert ended.state is ShipmentState.SUCCEEDED, ended.message
+    again = client.jobs.get(job.id)
+    assert (again.state, again.attempt) == (JobState.SUCCEEDED, 2)
+    assert job.placements[1].node not in {placement.node for placement in again.placements}
+    first = client.jobs.telemetry(job.id).signals["loss"].samples[0]
+    assert first.step is not None
+    assert first.step > 5, "it began anew instead of going on from its checkpoint"
+    assert ended.stage(Stage.TRAIN).result["ranks"] == 2
+
+    curated = platform.home / "artifacts" / ended.stage(Stage.CURATE).key
+    undisturbed = write_spec(
+        tmp_path / "whole", "train", {"method": "lora", **asked.settings["train"]}, base=tiny_base, data=curated
+    )
+    assert end(launch(undisturbed, devices=2)) == [0]
+    whole = json.loads((tmp_path / "whole" / "train" / "result.json").read_text())
+    assert ended.stage(Stage.TRAIN).result["loss_digest"] == whole["loss_digest"]
