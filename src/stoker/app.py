@@ -145,6 +145,7 @@ class App:
             self.clock,
         )
         self._wire_notebooks()
+        self.mover = Carrier(self.changes, (self.moves.advance, self.balances.advance), name="mover")
         self._wire_shipping()
 
     @classmethod
@@ -192,13 +193,7 @@ class App:
         )
         self.carrier = Carrier(
             self.changes,
-            (
-                self.moves.advance,
-                self.balances.advance,
-                self.endpoints.reconcile,
-                self.shipments.advance,
-                self.notebooks.sweep,
-            ),
+            (self.endpoints.reconcile, self.shipments.advance, self.notebooks.sweep),
         )
 
     def nodes(self, who: Account) -> tuple[Node, ...]:
@@ -238,10 +233,12 @@ class App:
         """Start the background threads."""
         self.dispatcher.start()
         self.carrier.start()
+        self.mover.start()
 
     def stop(self) -> None:
         """Stop them and let go of the home. Jobs go on."""
         self.carrier.stop()
+        self.mover.stop()
         self.dispatcher.stop()
         for engine in self.roster.values():
             engine.close()

@@ -109,7 +109,7 @@ class Truth:
         self._after()
 
     def submit(self, orders: Sequence[Order]) -> Mapping[Key, str]:
-        raise AssertionError
+        return {order.key: "nothing runs here" for order in orders}
 
     def cancel(self, keys: Sequence[Key], *, grace: float) -> None: ...
 

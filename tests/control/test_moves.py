@@ -307,7 +307,9 @@ def test_who_may_and_what_is_refused(world: World) -> None:
         world.moves.create(["gpu3"], "kubernets", ADMIN)
     with pytest.raises(NotFound, match='no node "gpu4"; near names: gpu3'):
         world.moves.create(["gpu3", "gpu4"], "kubernetes", ADMIN)
-    with pytest.raises(Conflict, match="gpu3 takes no work on kubernetes: moved to slurm, move 7; undrain it"):
+    with pytest.raises(
+        Conflict, match="gpu3 takes no work on kubernetes: moved to slurm, move 7; let it do so first"
+    ):
         world.moves.create(["gpu3"], "slurm", ADMIN)
     with pytest.raises(BadInput, match="1 s to 30 days"):
         world.moves.create(["gpu3"], "kubernetes", ADMIN, Terms(within=0.0))

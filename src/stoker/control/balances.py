@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from itertools import islice
 
 from stoker.account import Account, Role
 from stoker.balance import Balance, BalanceReport
@@ -15,7 +16,7 @@ from stoker.control.moves import ACTIVE, MoveDesk, Terms
 from stoker.control.rights import platform, require
 from stoker.control.roster import Roster
 from stoker.errors import NotFound, StokerError
-from stoker.job import Job, JobState
+from stoker.job import JobState
 from stoker.node_move import NodeMove
 from stoker.schedule.balance import Decision, Snapshot, decide
 from stoker.store.balances import BalanceStore
@@ -27,6 +28,7 @@ _STEP_S = 5.0  # between two looks while there is a policy
 _IDLE_S = 60.0
 _FOR_ROOM = ("Resources", "Priority", "ReqNodeNotAvail")  # why jobs wait that more machines would help
 _MOST_JOBS = 100_000
+_MOST_WAITING = 2000  # the first ones: no shortage of more is answered at once
 _MOST_MOVES = 1000  # looked back at
 _BALANCE = platform("", "balance")
 
@@ -103,12 +105,15 @@ class BalanceDesk:
 
     def _snapshot(self, policy: Balance, before: Decision) -> Snapshot:
         now = self._clock.now()
-        waiting = self._jobs.find(Filter(states=(JobState.PENDING,)), limit=_MOST_JOBS)
+        waits = islice(
+            (job for job, wait in self._dispatcher.waits.items() if wait.reason in _FOR_ROOM), _MOST_WAITING
+        )
+        waiting = [job for job in self._jobs.by_ids(list(waits)) if job.state is JobState.PENDING]
         return Snapshot(
             now=now,
             policy=policy,
             nodes=self._dispatcher.nodes(),
-            waiting=sorted(filter(self._for_room, waiting), key=lambda job: (-job.spec.priority, job.id)),
+            waiting=sorted(waiting, key=lambda job: (-job.spec.priority, job.id)),
             active=self._jobs.find(Filter(states=ACTIVE), limit=_MOST_JOBS),
             others=self._dispatcher.others(),
             kept=self._drains.kept(),
@@ -116,10 +121,6 @@ class BalanceDesk:
             away=frozenset(self._dispatcher.away),
             since=before.since,
         )
-
-    def _for_room(self, job: Job) -> bool:
-        wait = self._dispatcher.waits.get(job.id)
-        return wait is not None and wait.reason in _FOR_ROOM
 
     def _lately(self) -> list[NodeMove]:
         return self._moves.find(_BALANCE, everything=True, limit=_MOST_MOVES)

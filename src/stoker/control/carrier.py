@@ -17,11 +17,12 @@ _GATHER_S = 0.05  # changes that come together are looked at together
 class Carrier:
     """Runs `steps` one after the other; each returns the seconds until it wants to be run again."""
 
-    def __init__(self, changes: Changes, steps: Sequence[Callable[[], float]]) -> None:
+    def __init__(self, changes: Changes, steps: Sequence[Callable[[], float]], *, name: str = "carrier") -> None:
+        """A step that may wait for an engine belongs to a carrier of its own, with a `name` of its own."""
         self._changes = changes
         self._steps = steps
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="carrier", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -275,7 +275,7 @@ class MoveDesk:
         if not source.schedulable or source.place in kept:
             told = kept[source.place].why if source.place in kept else source.reason
             raise Conflict(
-                f"{name} takes no work on {source.engine}: {told or 'no reason is told'}; undrain it there first"
+                f"{name} takes no work on {source.engine}: {told or 'no reason is told'}; let it do so first"
             )
         if not there.schedulable and parked is None:
             raise Conflict(
