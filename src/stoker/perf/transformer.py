@@ -1,7 +1,8 @@
 """Transformer: the shape of a decoder-only language model, as memory and time follow from it.
 
-A model is a stack of blocks of a few kinds: attention, dense feed-forward, experts, Mamba-2. Most models have one
-attention and one feed-forward block a layer; hybrids mix them as they like, so kinds are counted apart.
+A model is a stack of blocks of a few kinds: attention, linear attention, dense feed-forward, experts, Mamba-2. Most
+models have one attention and one feed-forward block a layer; hybrids mix them as they like, so kinds are counted
+apart.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Attention:
     q_rank: int = 0  # latent attention: width of the compressed query; 0: not compressed
     kv_rank: int = 0  # latent attention: width of compressed keys and values
     window: int = 0  # tokens a query looks back; 0: all of them
+    gated: bool = False  # the output is multiplied with a gate that the query's projection makes along (Qwen3.5)
 
     @property
     def query_width(self) -> int:
@@ -56,8 +58,8 @@ class Attention:
 
     def matrices(self, hidden: int) -> tuple[Matrix, ...]:
         if not self.kv_rank:
-            keys = self.kv_heads * self.head_dim
-            return (Matrix(hidden, self.query_width + 2 * keys), Matrix(self.query_width, hidden, "row"))
+            queries, keys = self.query_width * (2 if self.gated else 1), self.kv_heads * self.head_dim
+            return (Matrix(hidden, queries + 2 * keys), Matrix(self.query_width, hidden, "row"))
         expand = self.heads * (self.head_dim + (self.value_dim or self.head_dim))
         query = (
             (Matrix(hidden, self.q_rank, "none"), Matrix(self.q_rank, self.query_width))
@@ -103,6 +105,31 @@ class Mamba:
 
 
 @strict
+@dataclass(frozen=True)
+class LinearAttention:
+    """A Gated DeltaNet block (Yang et al. 2024): a state of fixed size in place of a cache that grows."""
+
+    key_heads: int
+    value_heads: int
+    key_dim: int
+    value_dim: int
+
+    def matrices(self, hidden: int) -> tuple[Matrix, ...]:
+        keys, values = self.key_heads * self.key_dim, self.value_heads * self.value_dim
+        return (Matrix(hidden, 2 * keys + 2 * values + 2 * self.value_heads), Matrix(values, hidden, "row"))
+
+    @property
+    def state_values(self) -> int:
+        """Numbers one sequence keeps in one block."""
+        return self.value_heads * self.key_dim * self.value_dim
+
+    @property
+    def scan_flops(self) -> int:
+        """FLOP per token, forward: the state is read, corrected and read again."""
+        return 6 * self.state_values
+
+
+@strict
 @dataclass(frozen=True, eq=False)  # hashed by identity: planners cache by it
 class Transformer:
     """A model's shape. Counts of blocks by kind; `layers` is what pipeline stages are cut by."""
@@ -120,6 +147,11 @@ class Transformer:
     expert_blocks: int = 0
     mamba: Mamba | None = None
     mamba_blocks: int = 0
+    linear: LinearAttention | None = None
+    linear_blocks: int = 0
+    windowed_blocks: int = (
+        -1
+    )  # attention blocks that look back no further than the window; -1: all, if there is one
     tied_embeddings: bool = False
     learned_positions: bool = False  # one vector for each position, as GPT-2 and MPT have
     extra_predictions: int = 0  # multi-token prediction: further layers that are trained along
@@ -130,6 +162,8 @@ class Transformer:
             object.__setattr__(self, "attention_blocks", self.layers)
         if self.dense_blocks < 0:
             object.__setattr__(self, "dense_blocks", self.layers - self.expert_blocks)
+        if self.windowed_blocks < 0:
+            object.__setattr__(self, "windowed_blocks", self.attention_blocks if self.attention.window else 0)
 
     @property
     def ffn_factor(self) -> int:
@@ -170,6 +204,10 @@ class Transformer:
         return sum(matrix.parameters for matrix in self.mamba.matrices(self.hidden)) if self.mamba else 0
 
     @property
+    def linear_parameters(self) -> int:
+        return sum(matrix.parameters for matrix in self.linear.matrices(self.hidden)) if self.linear else 0
+
+    @property
     def embedding_parameters(self) -> int:
         """The input's table alone; an untied output has as many again."""
         return self.vocabulary * self.hidden
@@ -187,6 +225,7 @@ class Transformer:
             + self.dense_blocks * self.dense_parameters
             + self.expert_blocks * self.beside_experts_parameters
             + self.mamba_blocks * self.mamba_parameters
+            + self.linear_blocks * self.linear_parameters
         )
 
     @property
@@ -208,10 +247,12 @@ class Transformer:
         return self.stack_parameters + routed + self.embedding_parameters
 
     def pairs(self, sequence: int, *, causal: bool) -> float:
-        """Query-key pairs of one sequence and one attention block; a window counts what it lets through."""
-        if self.attention.window and self.attention.window < sequence:
-            return float(sequence) * self.attention.window
-        return sequence * sequence / (2.0 if causal else 1.0)
+        """Query-key pairs of a sequence and an attention block, on average; windows count what they let through."""
+        full = sequence * sequence / (2.0 if causal else 1.0)
+        if not self.attention.window or self.attention.window >= sequence or not self.attention_blocks:
+            return full
+        narrow = self.windowed_blocks / self.attention_blocks
+        return narrow * float(sequence) * self.attention.window + (1.0 - narrow) * full
 
     def flops_per_token(self, sequence: int, *, causal: bool = True) -> float:
         """Model FLOP to train on one token: 6 x active parameters + 3 x attention's and scan's forward FLOP.
@@ -222,4 +263,5 @@ class Transformer:
         pairs = self.pairs(sequence, causal=causal) / sequence
         scores = self.attention_blocks * self.attention.pair_flops * pairs
         scan = self.mamba_blocks * self.mamba.scan_flops if self.mamba else 0
+        scan += self.linear_blocks * self.linear.scan_flops if self.linear else 0
         return 6.0 * self.active_parameters + 3.0 * (scores + scan)

@@ -1,0 +1,180 @@
+"""What an inference engine should deliver: arithmetic that can be done by hand, order, and refusals in one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stoker.errors import BadInput, NotFound, Unfit
+from stoker.perf.accelerator import accelerator
+from stoker.perf.models import transformer
+from stoker.perf.serving.cache import memory
+from stoker.perf.serving.curves import curves, engines
+from stoker.perf.serving.load import Load, Objective, most, steady
+from stoker.perf.serving.quantisation import QUANTISATIONS, quantisation
+from stoker.perf.serving.replica import Lengths, closed_loop
+from stoker.perf.serving.split import Split, check
+from stoker.perf.serving.step import Replica, decode_seconds, pcie, prefill_seconds
+from stoker.perf.serving.work import Batch, imbalance, operations, touched
+
+LENGTHS = Lengths(1000, 300)
+
+
+def replica(
+    model: str = "llama-3.1-8b", card: str = "H100", formats: str = "bf16", engine: str = "vllm", **split: int
+) -> Replica:
+    return Replica(transformer(model), accelerator(card), Split(**split), quantisation(formats), curves(engine))
+
+
+def total(of: Replica, batch: Batch, what: str) -> float:
+    found = operations(of.model, of.split, of.quantisation, batch, of.curves.common, of.cached)
+    return sum(one.times * float(getattr(one, what)) for one in found)
+
+
+def test_a_decode_step_streams_weights_and_cache_once() -> None:
+    of = replica()
+    moved = total(of, Batch(1, past=1000), "moved")
+    cache = 32 * 2 * 8 * 128 * 2 * 1000  # blocks, keys and values, heads, width, bytes, tokens
+    assert moved == pytest.approx(of.model.active_parameters * 2 + cache, rel=1e-3)
+
+
+def test_a_prefill_multiplies_each_weight_twice_per_token() -> None:
+    of = replica()
+    flops = total(of, Batch(1024, pairs=1024 * 512, decode=False), "flops")
+    attention = 32 * of.model.attention.pair_flops * 1024 * 512
+    output = of.model.embedding_parameters
+    assert flops == pytest.approx(
+        2 * 1024 * (of.model.active_parameters - output) + attention + 2 * output, rel=1e-3
+    )
+
+
+def test_latent_attention_caches_one_short_vector_a_token() -> None:
+    per_token = memory(replica("deepseek-v3", "B200", "fp8", tp=8)).per_token
+    assert per_token == 61 * (512 + 64)  # eight bits, the same on each device
+
+
+def test_linear_attention_keeps_a_state_and_little_cache() -> None:
+    found = memory(replica("qwen3.5-397b-a17b", "B200", "fp4", tp=4))
+    assert found.per_token == 15 * 2 * 256  # one head on each of four devices, fifteen blocks of sixty
+    assert found.per_sequence == 45 * 64 * 128 * 128 * 4 / 4
+
+
+def test_a_cache_of_groups_is_split_no_finer_than_its_heads() -> None:
+    assert memory(replica(tp=8)).per_token * 8 == memory(replica()).per_token
+    assert memory(replica("qwen3-30b-a3b", tp=8)).per_token == memory(replica("qwen3-30b-a3b", tp=4)).per_token
+
+
+def test_a_window_ends_what_a_token_looks_at() -> None:
+    of = replica("gpt-oss-120b", "B200", "fp4")
+    near, far = (total(of, Batch(1, past=past), "moved") for past in (128, 10128))
+    assert far - near == pytest.approx(18 * 10000 * 2 * 8 * 64)  # half of the blocks see all of it
+
+
+def test_few_tokens_meet_few_experts() -> None:
+    assert touched(256, 8, 1, 1.0) == pytest.approx(8)
+    assert touched(256, 8, 1000, 1.0) == pytest.approx(256)
+    assert touched(256, 8, 1000, 0.5) == pytest.approx(128)
+    assert touched(8, 8, 1, 1.0) == 8
+    assert imbalance(100, 1) == 1.0
+    assert 1.0 < imbalance(1000, 8) < imbalance(10, 8) < 8
+
+
+@pytest.mark.parametrize("engine", engines())
+def test_more_of_anything_takes_longer(engine: str) -> None:
+    of = replica("mixtral-8x7b", "H100", "fp8", engine, tp=2)
+    assert decode_seconds(of, 1, 1000) < decode_seconds(of, 64, 1000) < decode_seconds(of, 64, 8000)
+    short, long = prefill_seconds(of, 1000, 1000), prefill_seconds(of, 8000, 8000)
+    assert short.device < long.device
+    assert short.device <= short.latency
+
+
+def test_fewer_bits_and_more_devices_make_a_token_faster() -> None:
+    times = [decode_seconds(replica("llama-3.1-70b", "B200", q, tp=4), 4, 1000) for q in ("bf16", "fp8", "fp4")]
+    assert times == sorted(times, reverse=True)
+    assert decode_seconds(replica("llama-3.1-70b", "B200", tp=8), 4, 1000) < times[0]
+
+
+def test_a_card_with_memory_bandwidth_decodes_and_one_with_arithmetic_prefills() -> None:
+    h20, h100 = (replica("qwen2.5-72b", card, "fp8", tp=4) for card in ("H20", "H100"))
+    assert decode_seconds(h20, 4, 1000) < decode_seconds(h100, 4, 1000)
+    assert prefill_seconds(h20, 8000, 8000).device > 3 * prefill_seconds(h100, 8000, 8000).device
+
+
+def test_formats_without_units_are_unpacked() -> None:
+    a100, b200 = accelerator("A100"), accelerator("B200")
+    assert QUANTISATIONS["fp4"].units(b200) == "fp4"
+    assert QUANTISATIONS["fp4"].units(a100) == "bf16"
+    with pytest.raises(Unfit, match="has no units for"):
+        QUANTISATIONS["bf16"].units(replace(a100, peak={}))
+
+
+def test_users_beyond_the_cache_wait() -> None:
+    of = replica("llama-3.1-70b", "H100", "fp8", tp=2)
+    room = memory(of).sequences(8300, 1)
+    few, many = closed_loop(of, Lengths(8000, 600), room / 2), closed_loop(of, Lengths(8000, 600), room * 3)
+    assert many.running <= room < 3 * room
+    assert many.waiting > 600 * many.tpot > few.waiting
+    assert many.tokens_per_second < 3 * few.tokens_per_second
+
+
+def test_prompts_elsewhere_leave_decoding_alone() -> None:
+    of = replica("llama-3.1-70b", "H100", "fp8", tp=4)
+    together = closed_loop(of, Lengths(8000, 300), 32)
+    apart = closed_loop(of, Lengths(8000, 300), 32, prefillers=4, prefill_on=of)
+    assert apart.tpot < together.tpot
+
+
+def test_a_busier_replica_is_slower_until_it_cannot_keep_up() -> None:
+    of = replica("llama-3.1-8b", "H100")
+    calm, busy = steady(of, LENGTHS, 1.0), steady(of, LENGTHS, 10.0)
+    assert calm is not None
+    assert busy is not None
+    assert (calm.tpot, calm.ttft_tail, calm.running) < (busy.tpot, busy.ttft_tail, busy.running)
+    assert busy.running == pytest.approx(10.0 * 300 * busy.tpot, rel=0.01)  # Little's law
+    assert steady(of, LENGTHS, 1e4) is None
+
+
+def test_the_highest_rate_meets_the_objective_and_no_higher_one_does() -> None:
+    of, objective = replica("llama-3.1-8b", "H100"), Objective(ttft=0.5, tpot=0.02)
+    rate = most(of, LENGTHS, objective)
+    below, above = steady(of, LENGTHS, rate * 0.99), steady(of, LENGTHS, rate * 1.02)
+    assert below is not None
+    assert below.meets(objective)
+    assert above is None or not above.meets(objective)
+    assert most(of, LENGTHS, Objective(ttft=0.5, tpot=1e-5)) == 0.0
+
+
+def test_cards_without_scale_up_meet_over_pcie() -> None:
+    assert pcie(5) == 2 * pcie(4) == 63e9
+    assert decode_seconds(replica(card="L20", tp=2), 1, 1000) > 0.5 * decode_seconds(replica(card="L20"), 1, 1000)
+
+
+@pytest.mark.parametrize(
+    ("model", "split", "reason"),
+    [
+        ("llama-3.1-8b", Split(tp=3), "tp 3 does not divide the 32 attention heads"),
+        ("llama-3.1-8b", Split(ep=2), "has no experts"),
+        ("llama-3.1-8b", Split(pp=33), "more than the 32 layers"),
+        ("mixtral-8x7b", Split(tp=16, ep=16), "more than the 8 experts"),
+        ("mixtral-8x7b", Split(tp=4, ep=8), "does not divide the 4 devices"),
+    ],
+)
+def test_impossible_splits_are_refused(model: str, split: Split, reason: str) -> None:
+    with pytest.raises(Unfit, match=reason):
+        check(transformer(model), split)
+
+
+def test_wrong_words_are_answered_in_one_line() -> None:
+    with pytest.raises(NotFound, match="near names: vllm"):
+        curves("vlm")
+    with pytest.raises(BadInput, match="int4"):
+        quantisation("int5")
+    with pytest.raises(BadInput, match="tp 0 was given"):
+        Split(tp=0)
+    with pytest.raises(BadInput, match="rate 0 was given"):
+        Load(0, LENGTHS)
+    with pytest.raises(BadInput, match="tpot -1 s"):
+        Objective(1, -1)
+    with pytest.raises(Unfit, match="more devices or fewer bits"):
+        closed_loop(replica("deepseek-v3", "H100", "fp8", tp=8), LENGTHS, 1)
