@@ -14,15 +14,9 @@ from stoker.engines.kubernetes.settings import AFFINITY, AUTO, BIND
 from stoker.job import JobSpec, JobState, Placement
 from tests.engines.contract import EngineContract, Reopen, end_of, order, shell, wait_until
 from tests.engines.kubernetes import Site, site_on, until, used
-from tests.labs.kubernetes import Kubernetes, cluster
+from tests.labs.kubernetes import Kubernetes
 
 pytestmark = pytest.mark.kubernetes
-__all__ = ["cluster"]
-
-
-@pytest.fixture
-def site(cluster: Kubernetes, tmp_path: Path) -> Iterator[Site]:
-    yield from used(site_on(cluster, tmp_path))
 
 
 @pytest.fixture

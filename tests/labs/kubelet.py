@@ -32,6 +32,7 @@ from tests.labs.podspec import environment, expanded, image_trouble, needs, volu
 
 CONTAINER = Path(__file__).with_name("container.py")
 _POLL_S = 0.03
+_TIDY_S = 0.3  # a kubelet needs about a second from a pod's end to its deletion
 _MEMORY_POLL_S = 0.1
 
 
@@ -368,6 +369,7 @@ class Pod:
         await self.delete()
 
     async def delete(self) -> None:
+        await asyncio.sleep(_TIDY_S)
         if self.node.alive:
             body = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
             await self.kubelet.api.call("DELETE", self.path, body)

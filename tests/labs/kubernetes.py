@@ -147,8 +147,9 @@ class Kubernetes:
         self.wait(lambda: len(self.ready_nodes()) == len(self.nodes), "its nodes are not ready")
 
     def stop(self) -> None:
-        for name in ("kubelet", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"):
-            self._end(name)
+        self._end("kubelet")
+        for name in ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"):
+            self._end(name, signal.SIGKILL)  # an API server that ends in peace waits for its watches
 
     # parts that can be taken away and brought back
 

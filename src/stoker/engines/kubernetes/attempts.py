@@ -132,6 +132,8 @@ class Attempts:
             self.wake()
             return
         record.pods[rank_of(pod)] = {**pod, GONE: True} if gone else pod
+        if pod["metadata"].get("deletionTimestamp") and not gone and _begun(pod):
+            self._spawn(self._capture(record, rank_of(pod)).follow())  # at once: its log goes with it
         if key not in self._tending:
             self._tending.add(key)
             self._spawn(self._tend_told(record))
@@ -146,7 +148,7 @@ class Attempts:
 
     async def sweep(self) -> None:
         """Delete what a killed platform left beside pods that are long gone."""
-        for plural in ("configmaps", "secrets", "services"):
+        for plural in ("configmaps", "services"):  # a Secret goes with its ConfigMap
             path = f"/api/v1/namespaces/{self._settings.namespace}/{plural}"
             found, _ = await self._api.list(path, labelSelector=selector(self._installation))
             for item in found:

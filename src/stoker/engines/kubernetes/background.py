@@ -22,6 +22,9 @@ class Background:
 
     def run(self, work: Coroutine[Any, Any, T], *, patience: float = 120.0) -> T:
         """The result of `work`; raises what it raises, and Away when it takes longer than `patience` seconds."""
+        if self.loop.is_closed():
+            work.close()
+            raise Away("the engine is closed")
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result(patience)

@@ -38,8 +38,7 @@ class Made:
 async def make(api: Api, namespace: str, record: Record) -> Made:
     """Raises Away when the API server cannot be asked, or will not let us: then it is to be tried again."""
     try:
-        for plural, body in (await _extras(record)).items():
-            await _create(api, f"/api/v1/namespaces/{namespace}/{plural}", body)
+        await _make_extras(api, namespace, record)
     except Refused as no:
         await unmake(api, namespace, record)
         return _told(no)
@@ -97,19 +96,20 @@ def prepare(record: Record, here: Callable[[str], Path]) -> None:
         raise BadInput(f"the package cannot be unpacked: {error}") from None
 
 
-async def _extras(record: Record) -> dict[str, Object]:
-    """The objects beside the pods, now with the content that is kept in files alone."""
-    plan = record.plan
-    extras: dict[str, Object] = {plural: dict(body) for plural, body in plan.extras.items()}
-    if plan.package and not plan.folder:
-        extras["configmaps"]["binaryData"] = {"package": await asyncio.to_thread(_base64, plan.package)}
-    if plan.files:
-        meta: Mapping[str, Any] = plan.pods[0]["metadata"]
-        content = {name: await asyncio.to_thread(_base64, path) for name, path in plan.files.items()}
-        base = str(meta["name"]).rpartition("-")[0]
-        labels = {name: text for name, text in meta["labels"].items() if name != "stoker/rank"}
-        extras["secrets"] = secret(base, labels, meta["namespace"], content)
-    return extras
+async def _make_extras(api: Api, namespace: str, record: Record) -> None:
+    """The objects beside the pods, now with the content that is kept in files alone.
+
+    The Secret belongs to the ConfigMap: so we never need the right to list or read Secrets.
+    """
+    plan, space = record.plan, f"/api/v1/namespaces/{namespace}"
+    for plural, body in plan.extras.items():
+        whole = dict(body)
+        if plural == "configmaps" and plan.package and not plan.folder:
+            whole["binaryData"] = {"package": await asyncio.to_thread(_base64, plan.package)}
+        made = await _create(api, f"{space}/{plural}", whole)
+        if plural == "configmaps" and plan.files:
+            content = {name: await asyncio.to_thread(_base64, path) for name, path in plan.files.items()}
+            await _create(api, f"{space}/secrets", secret(made["metadata"], content), again=False)
 
 
 def _base64(path: str) -> str:
@@ -119,13 +119,18 @@ def _base64(path: str) -> str:
         raise Away(f"{path} cannot be read: {error.strerror}") from None
 
 
-async def _create(api: Api, path: str, body: Mapping[str, Any]) -> Object:
-    """The object, whether it is made now or was before: its name is only ever given to it."""
+async def _create(api: Api, path: str, body: Mapping[str, Any], *, again: bool = True) -> Object:
+    """The object, whether it is made now or was before: its name is only ever given to it.
+
+    Without `again` one that was there before is not read.
+    """
     try:
         return await api.create(path, body)
     except Refused as no:
         if no.status != 409 or no.reason != "AlreadyExists":
             raise
+        if not again:
+            return {}
         return await api.get(f"{path}/{body['metadata']['name']}")
 
 

@@ -90,7 +90,7 @@ class KubernetesEngine:
 
     def close(self) -> None:
         """Let go of threads and connections. The jobs go on."""
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(Away):  # closed already
             self._background.run(self._stop())
             self._background.close()
 

@@ -89,9 +89,11 @@ def plan(
     )
 
 
-def secret(base: str, labels: Mapping[str, str], namespace: str, content: Mapping[str, str]) -> Manifest:
-    """The order's files; `content` in base64."""
-    return {"metadata": _meta(base, namespace, labels), "type": "Opaque", "data": dict(content)}
+def secret(owner: Mapping[str, Any], content: Mapping[str, str]) -> Manifest:
+    """The order's files, `content` in base64, as the property of the ConfigMap whose metadata are given."""
+    meta = _meta(owner["name"], owner["namespace"], owner["labels"])
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner["name"], "uid": owner["uid"]}
+    return {"metadata": {**meta, "ownerReferences": [reference]}, "type": "Opaque", "data": dict(content)}
 
 
 def binding(pod: Manifest, node: str) -> Manifest:
@@ -336,7 +338,7 @@ def _extras(order: Order, settings: KubernetesSettings, installation: str, place
     """What stands beside the pods, by the plural of its kind. The package's bytes are put in when it is made."""
     labels, base = labels_of(installation, order), base_name(installation, order.key)
     extras: dict[str, Manifest] = {}
-    if order.spec.script or places.package:
+    if order.spec.script or places.package or order.files:
         data = {"script": order.spec.script} if order.spec.script else {}
         extras["configmaps"] = {"metadata": _meta(base, settings.namespace, labels), "data": data}
     if len(order.placements) > 1 and not settings.host_network:
