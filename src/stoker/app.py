@@ -124,6 +124,24 @@ class App:
             EngineStore(self.database), job_store, self.roster, self.dispatcher, self._build_engine, self.clock
         )
         self.engines.load()
+        self._wire_pool(job_store, drain_store)
+        self._wire_notebooks()
+        self._wire_shipping()
+
+    @classmethod
+    def open(cls, home: str | Path, **settings: object) -> App:
+        """An App on the folder `home`, not yet started; `settings` are the fields of Settings."""
+        return cls(Home(Path(home).absolute()), Settings(**settings))  # type: ignore[arg-type]
+
+    def _wire_notebooks(self) -> None:
+        self.address = Address(self.settings.advertise)
+        secrets = NotebookSecrets(self.home)
+        self.notebooks = NotebookDesk(
+            self.jobs, self.accounts, secrets, self.address.seen_from, self._engine_config
+        )
+
+    def _wire_pool(self, job_store: JobStore, drain_store: DrainStore) -> None:
+        """What keeps nodes closed and moves machines, and the thread that carries moves on: engines may hang."""
         self.drains = DrainDesk(drain_store, self.roster, self.dispatcher, self.changes, self.clock)
         self.moves = MoveDesk(
             MoveStore(self.database),
@@ -144,21 +162,7 @@ class App:
             self.changes,
             self.clock,
         )
-        self._wire_notebooks()
         self.mover = Carrier(self.changes, (self.moves.advance, self.balances.advance), name="mover")
-        self._wire_shipping()
-
-    @classmethod
-    def open(cls, home: str | Path, **settings: object) -> App:
-        """An App on the folder `home`, not yet started; `settings` are the fields of Settings."""
-        return cls(Home(Path(home).absolute()), Settings(**settings))  # type: ignore[arg-type]
-
-    def _wire_notebooks(self) -> None:
-        self.address = Address(self.settings.advertise)
-        secrets = NotebookSecrets(self.home)
-        self.notebooks = NotebookDesk(
-            self.jobs, self.accounts, secrets, self.address.seen_from, self._engine_config
-        )
 
     def _wire_shipping(self) -> None:
         """Models, endpoints and shipments, and the thread that carries them on."""
