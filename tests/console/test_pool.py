@@ -37,6 +37,12 @@ def test_each_device_shows_who_uses_it_and_how_well() -> None:
     assert made.delivered == 0.61
 
 
+def test_a_machine_of_two_engines_is_counted_once() -> None:
+    twins = [dataclasses.replace(node(cpus=cpus), engine=engine) for engine, cpus in (("local", 64), ("k8s", 60))]
+    made = pool([*twins, node("n2")], [job(1, "li", (Placement("n1", (0, 1)),), accelerators=2)], {})
+    assert (made.devices, made.devices_used, made.cpus, made.memory) == (16, 2, 128, 1024 * GIB)
+
+
 def test_a_shared_device_counts_its_thousandths() -> None:
     jobs = [job(number, "li", (Placement("n1", (0,)),), accelerators=1, milli=250) for number in (1, 2)]
     cell = pool([node()], jobs, {}).nodes[0].cells[0]

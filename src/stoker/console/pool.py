@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stoker.cluster import WHOLE, Device, Node
@@ -77,7 +77,7 @@ class Pool:
 
     @property
     def devices(self) -> int:
-        return sum(len(field.node.devices) for field in self.nodes)
+        return self._once(lambda node: len(node.devices))
 
     @property
     def devices_used(self) -> int:
@@ -85,7 +85,7 @@ class Pool:
 
     @property
     def cpus(self) -> int:
-        return sum(field.node.cpus for field in self.nodes)
+        return self._once(lambda node: node.cpus)
 
     @property
     def cpus_used(self) -> int:
@@ -93,11 +93,18 @@ class Pool:
 
     @property
     def memory(self) -> int:
-        return sum(field.node.memory for field in self.nodes)
+        return self._once(lambda node: node.memory)
 
     @property
     def memory_used(self) -> int:
         return sum(field.memory_used for field in self.nodes)
+
+    def _once(self, amount: Callable[[Node], int]) -> int:
+        """Of a machine that belongs to several engines once, and the most that one of them offers."""
+        machines: dict[str, int] = {}
+        for field in self.nodes:
+            machines[field.node.machine] = max(machines.get(field.node.machine, 0), amount(field.node))
+        return sum(machines.values())
 
     def _cells(self) -> Iterable[Cell]:
         return (cell for field in self.nodes for cell in field.cells)
