@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from stoker.engine import Order
 
+# STOKER_BIND of jobs on other machines: what serves there (replicas, notebooks) is reached over the network, and
+# asks everybody for its key.
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104
 FIRST_PORT, PORTS = 20_000, 10_000  # below the kernel's own choice (32,768 and up)
 
 

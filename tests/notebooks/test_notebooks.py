@@ -6,11 +6,8 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import aiohttp
@@ -18,9 +15,10 @@ import pytest
 
 from stoker.account import Role
 from stoker.errors import Denied, NotFound
-from stoker.job import JobSpec, JobState, Resources
-from stoker.notebook import Notebook, NotebookRequest
+from stoker.job import JobSpec, JobState
+from stoker.notebook import Notebook
 from tests.api.platform import Site, open_site
+from tests.notebooks.lab import browsing, kernel, run, send, start
 
 pytest.importorskip("jupyterlab")
 pytestmark = pytest.mark.slow
@@ -34,18 +32,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield opened
 
 
-def start(site: Site, folder: Path, *, idle: float = 600.0, key: str = "", gpus: int = 0) -> Notebook:
-    """A notebook that is ready."""
-    request = NotebookRequest(folder=str(folder), idle=idle, resources=Resources(accelerators=gpus))
-    client = site.client(key or None)
-    notebook = client.notebooks.start(request)
-    while not notebook.ready:
-        assert not notebook.job.state.final, client.jobs.logs(notebook.job.id).decode()
-        time.sleep(0.1)
-        notebook = client.notebooks.get(notebook.job.id)
-    return notebook
-
-
 @pytest.fixture(scope="module")
 def zhang(site: Site) -> str:
     """The key of whoever owns the notebook that most tests look at."""
@@ -55,52 +41,6 @@ def zhang(site: Site) -> str:
 @pytest.fixture(scope="module")
 def notebook(site: Site, zhang: str, tmp_path_factory: pytest.TempPathFactory) -> Notebook:
     return start(site, tmp_path_factory.mktemp("work"), key=zhang, gpus=1)
-
-
-@asynccontextmanager
-async def browsing(site: Site, key: str, notebook: Notebook) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
-    """A browser without a screen that has followed the link; the address below which the notebook lives."""
-    link = site.client(key or None).notebooks.link(notebook.job.id).url
-    base = link.partition("lab?")[0]
-    origin = base.partition("/notebooks/")[0]
-    jar = aiohttp.CookieJar(unsafe=True)
-    async with aiohttp.ClientSession(cookie_jar=jar, headers={"Origin": origin}) as browser:
-        async with browser.get(link, headers={"Accept": "text/html"}) as page:
-            assert page.status == 200
-            assert "JupyterLab" in await page.text()
-        yield browser, base
-
-
-@asynccontextmanager
-async def kernel(browser: aiohttp.ClientSession, base: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    async with browser.post(base + "api/kernels") as answer:
-        found = (await answer.json())["id"]
-    async with browser.ws_connect(base + f"api/kernels/{found}/channels", max_msg_size=0) as channels:
-        yield channels
-
-
-async def send(channels: aiohttp.ClientWebSocketResponse, code: str) -> str:
-    """Ask the kernel to run `code`; the id of the request."""
-    number = uuid4().hex
-    header = {"msg_id": number, "msg_type": "execute_request", "username": "", "session": "s", "version": "5.3"}
-    message = {"header": header, "parent_header": {}, "metadata": {}, "content": {"code": code, "silent": False}}
-    await channels.send_json({**message, "channel": "shell"})
-    return number
-
-
-async def run(channels: aiohttp.ClientWebSocketResponse, code: str) -> str:
-    """What the cell printed, or how it failed."""
-    number, printed = await send(channels, code), ""
-    while True:
-        told = await channels.receive_json()
-        if told["parent_header"].get("msg_id") != number:
-            continue
-        content: dict[str, Any] = told["content"]
-        printed += content.get("text", "") if told["msg_type"] == "stream" else ""
-        if told["msg_type"] == "error":
-            return printed + "\n".join(content["traceback"])
-        if told["msg_type"] == "status" and content["execution_state"] == "idle":
-            return printed
 
 
 async def test_a_cell_runs_and_submits_a_job(site: Site, zhang: str, notebook: Notebook) -> None:
@@ -251,8 +191,11 @@ def test_the_key_of_a_notebook_ends_with_it(site: Site, tmp_path: Path) -> None:
     assert inside.info().account.role is Role.USER
     inside.jobs.submit(JobSpec(command=("true",)))
     assert f"nb-{job}" not in [account.id for account in site.client().keys.list()]
-    site.client().notebooks.stop(job)
-    site.client().jobs.wait(job, timeout=60)
+    account = next(one for one in site.client().keys.list() if one.name == "chen")
+    site.client().keys.revoke(account.id)
+    site.app.notebooks.sweep()
+    (ended,) = site.client().jobs.wait(job, timeout=60)
+    assert ended.state is JobState.CANCELLED
     site.app.notebooks.sweep()
     with pytest.raises(Denied):
         inside.info()

@@ -89,6 +89,12 @@ class AccountDesk:
         if self._store.get(account_id) is None:
             self._store.add(Account(account_id, name, Role.USER, tenant, self._clock.now()), _hash(secret))
 
+    def gone(self) -> set[tuple[str, str]]:
+        """Names and tenants of those who had keys and have none left that is good."""
+        made = [account for account in self._store.all() if not account.id.startswith(LENT)]
+        good = {(account.name, account.tenant) for account in made if not account.revoked}
+        return {(account.name, account.tenant) for account in made} - good
+
     def lent(self) -> list[str]:
         """Ids of the keys that are lent now."""
         return [account.id for account in self._store.all() if account.id.startswith(LENT)]

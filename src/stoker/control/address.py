@@ -15,10 +15,14 @@ class Address:
 
     def __init__(self, advertised: str = "") -> None:
         """`advertised`: URL at which other machines reach it, where it is not the one it listens at."""
-        if advertised and not advertised.startswith(("http://", "https://")):
-            raise BadInput(f'--advertise "{advertised}" was given; write for example http://gpu-login01:8700')
-        self._advertised = advertised.rstrip("/")
         self.told = ""  # the URL it listens at
+        self.advertise(advertised)
+
+    def advertise(self, url: str) -> None:
+        """From now on jobs on other machines are told `url`."""
+        if url and not url.startswith(("http://", "https://")):
+            raise BadInput(f'--advertise "{url}" was given; write for example http://gpu-login01:8700')
+        self._advertised = url.rstrip("/")
 
     def seen_from(self, engine: str) -> str:
         """The URL for jobs of `engine`; empty when they cannot reach it."""

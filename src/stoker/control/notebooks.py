@@ -141,12 +141,17 @@ class NotebookDesk:
     # for the carrier
 
     def sweep(self) -> float:
-        """Take back keys and files of notebooks that have ended; seconds until it wants to be asked again."""
+        """Take back keys and files of notebooks that have ended, and end those of people whose keys were revoked.
+
+        Returns the seconds until it wants to be asked again.
+        """
         lent = self._accounts.lent()  # first: what is lent from here on belongs to a job that is going
         going = self._jobs.find(_PLATFORM, kind=JobKind.NOTEBOOK, states=_GOING, limit=_MOST)
         if len(going) < _MOST:
             self._accounts.take_back(set(lent) - {_account_id(job.id) for job in going})
             self._secrets.sweep(going)
+            gone = self._accounts.gone()
+            self._jobs.cancel([job.id for job in going if (job.owner, job.tenant) in gone], _PLATFORM)
             alive = {job.id for job in going}
             self._told = {key: told for key, told in self._told.items() if key.job in alive}
         return _SWEEP_S

@@ -38,6 +38,13 @@ _TERMINALS = (
     "--ServerApp.jpserver_extensions=jupyterlab=True",
     "--ServerApp.jpserver_extensions=jupyter_server_terminals=True",
 )
+# Closed networks have no news and no updates, and a job installs nothing by itself.
+_QUIET = (
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
+)
+_NEWS = "@jupyterlab/apputils-extension:announcements"
 _HUB = "--ServerApp.jpserver_extensions=jupyterhub.singleuser.extension=True"
 
 
@@ -87,8 +94,6 @@ def _enter(files: Path) -> None:
 
 
 def _make_server(options: argparse.Namespace) -> ServerApp:
-    from jupyterlab.labapp import LabApp
-
     from stoker.recipes.notebook_kernels import WatchedKernels
 
     folder = Path(options.folder) if options.folder else Path.home()
@@ -99,8 +104,14 @@ def _make_server(options: argparse.Namespace) -> ServerApp:
         "allow_root": True,  # whether it may run as root is the engine's to say
         "quit_button": True,
     }
-    if options.hub:
-        return _make_single_user_server(settings)
+    made: ServerApp = _make_single_user_server(settings) if options.hub else _make_lab(settings)
+    _ask_nothing(made)
+    return made
+
+
+def _make_lab(settings: dict[str, Any]) -> ServerApp:
+    from jupyterlab.labapp import LabApp
+
     settings |= {
         "base_url": f"/notebooks/{os.environ.get('STOKER_JOB_ID', '0')}/",
         "ip": bind_address(),
@@ -108,11 +119,7 @@ def _make_server(options: argparse.Namespace) -> ServerApp:
         "port_retries": 0,
         "allow_remote_access": True,  # the gateway passes on the name that the browser used, and asks for the token
     }
-    # No news and no update check: closed networks have neither, and a job installs nothing by itself.
-    quiet = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    made: ServerApp = LabApp.initialize_server(
-        argv=[*quiet, "--LabApp.extension_manager=readonly", *_TERMINALS], **settings
-    )
+    made: ServerApp = LabApp.initialize_server(argv=[*_QUIET, *_TERMINALS], **settings)
     return made
 
 
@@ -126,6 +133,19 @@ def _make_single_user_server(settings: dict[str, Any]) -> ServerApp:
     where = [f"--ServerApp.ip={host}", "--ServerApp.port=0"]
     made: ServerApp = JupyterHubSingleUser.initialize_server(argv=[*where, *_TERMINALS, _HUB], **settings)
     return made
+
+
+def _ask_nothing(server: ServerApp) -> None:
+    """Leave out the part that asks every new user whether it may fetch Jupyter's news."""
+    settings = server.web_app.settings
+    inner = settings.get("page_config_hook")
+
+    def without_news(handler: Any, page: dict[str, Any]) -> dict[str, Any]:
+        page = inner(handler, page) if inner else page
+        page["disabledExtensions"] = sorted({*page.get("disabledExtensions", ()), _NEWS})
+        return page
+
+    settings["page_config_hook"] = without_news
 
 
 async def _begin(server: ServerApp, watch: Watch) -> None:

@@ -21,7 +21,7 @@ from stoker.engines.kubernetes.settings import AUTO, BIND, KubernetesSettings
 from stoker.environment import CARRIED
 from stoker.errors import BadInput
 from stoker.job import JobSpec
-from stoker.job_environment import fill, identity, meeting, slurm_names
+from stoker.job_environment import ANY_ADDRESS, fill, identity, meeting, slurm_names
 
 Manifest = dict[str, Any]
 
@@ -282,6 +282,7 @@ def _environment(
         **slurm_names(order, nodes, rank, places.workdir),
         **({"CUDA_VISIBLE_DEVICES": shown} if nvidia else {}),
         **({} if devices else {"NVIDIA_VISIBLE_DEVICES": "void"}),  # images of NVIDIA's show all devices otherwise
+        "STOKER_BIND": ANY_ADDRESS,
         **({"STOKER_PROBE": places.probe} if places.probe else {}),
         **({"STOKER_FILES": _FILES} if order.files else {}),
     }

@@ -13,7 +13,7 @@ from stoker.engine import Key, Order
 from stoker.engines.slurm.container import contained
 from stoker.engines.slurm.machine import File
 from stoker.engines.slurm.settings import Containers, SlurmSettings
-from stoker.job_environment import fill, identity, meeting
+from stoker.job_environment import ANY_ADDRESS, fill, identity, meeting
 
 MARK = "stoker"
 _MINUTE = 60.0
@@ -154,7 +154,7 @@ def written(order: Order, site: Site) -> dict[str, Any]:
     addresses = [site.nodes[name].address or name for name in names]
     first = names[0] if names else ""
     out, err = (_output(order, pattern, workdir, first) for pattern in (spec.stdout, spec.stderr))
-    fixed = {**identity(order), "STOKER_PROBE": f"{folder}/probe.jsonl", **order.envs}
+    fixed = {**identity(order), "STOKER_PROBE": f"{folder}/probe.jsonl", "STOKER_BIND": ANY_ADDRESS, **order.envs}
     if order.files:
         fixed["STOKER_FILES"] = f"{folder}/files"
     ranks = [dict(meeting(order, names, addresses, rank)) for rank in range(len(names))]

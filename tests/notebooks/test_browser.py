@@ -1,0 +1,95 @@
+"""A person with a browser: from the console into JupyterLab, a cell, and what a page there cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from stoker.job import JobState, Resources
+from stoker.notebook import NotebookRequest
+from tests.console.chrome import Chrome, chrome
+from tests.console.platform import Platform, platform
+
+pytest.importorskip("jupyterlab")
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+ASK = """
+    const answer = arguments[arguments.length - 1];
+    fetch(...arguments).then(async (r) => answer([r.status, await r.text()]), (e) => answer(["no", `${e}`]));
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with platform(tmp_path_factory.mktemp("home")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser(site: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with chrome(site.url, tmp_path_factory.mktemp("chrome")) as made:
+        made.sign_in(site.secret)
+        yield made
+
+
+def test_from_the_console_to_a_cell(site: Platform, browser: Chrome, tmp_path: Path) -> None:
+    request = NotebookRequest(
+        name="explore", folder=str(tmp_path), idle=3600.0, resources=Resources(accelerators=1)
+    )
+    job = site.app.notebooks.start(request, site.admin).job.id
+    browser.open("/notebooks")
+    browser.wait(lambda: browser.all("td .st-ready"), seconds=60)  # the page looks again by itself
+    browser.choose("zh", "dark")
+    browser.photograph("notebooks-zh-dark", 1100)
+    browser.choose("en", "light")
+    browser.open("/notebooks")
+    browser.photograph("notebooks-en-light", 1440)
+    browser.width(420)
+    assert browser.script("return document.documentElement.scrollWidth") <= 420
+    browser.width(1440)
+    assert "in use" in browser.text("main")
+    browser.one(f'a[href="/notebooks/{job}/open"]').click()
+    browser.wait(lambda: len(browser.driver.window_handles) == 2)
+    console, lab = browser.driver.window_handles
+    browser.driver.switch_to.window(lab)
+    browser.wait(lambda: browser.all(".jp-LauncherCard"), seconds=90)
+    assert "token" not in browser.script("return location.href")
+    _run_a_cell(browser)
+    browser.photograph("jupyterlab", 1440)
+    _cannot_reach_the_console(browser, site.url)
+    browser.driver.switch_to.window(console)
+    browser.open("/notebooks")  # the console's session is what it was
+    browser.one(f"#stop-{job} summary").click()
+    browser.one(f"#stop-{job} form button").click()
+    browser.wait(lambda: site.app.jobs.get(job, site.admin).state is JobState.CANCELLED, seconds=60)
+    browser.driver.switch_to.window(lab)
+    browser.driver.refresh()
+    browser.wait(lambda: "has ended" in browser.text("main"))
+
+
+def _run_a_cell(browser: Chrome) -> None:
+    browser.one('.jp-LauncherCard[data-category="Notebook"]').click()
+    editor = browser.wait(lambda: browser.all(".jp-Notebook .jp-Cell .cm-content"), seconds=60)[0]
+    browser.wait(lambda: "Idle" in browser.text(".jp-StatusBar-Widget, #jp-main-statusbar"), seconds=60)
+    editor.click()
+    editor.send_keys("6 * 7", Keys.SHIFT + Keys.ENTER)
+    browser.wait(lambda: "42" in [out.text.strip() for out in browser.all(".jp-OutputArea-output pre")], seconds=60)
+
+
+def _cannot_reach_the_console(browser: Chrome, console: str) -> None:
+    """The console's cookie goes along, as cookies know no ports; its pages stay closed all the same."""
+    status, told = browser.driver.execute_async_script(ASK, f"{console}/keys", {"credentials": "include"})
+    assert status == "no", told
+    form = {"method": "POST", "credentials": "include", "mode": "no-cors", "body": "name=evil&role=admin&tenant=x"}
+    form["headers"] = {"Content-Type": "application/x-www-form-urlencoded"}  # type: ignore[assignment]
+    browser.driver.execute_async_script(ASK, f"{console}/keys", form)
+    readable = browser.script("return document.cookie")
+    assert "stoker_session" not in readable
+    assert "stoker_notebook" not in readable
+
+
+def test_no_such_key_was_made(site: Platform) -> None:
+    assert [account.name for account in site.app.accounts.list(site.admin)] == ["admin"]
