@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from stoker.perf.accelerator import Accelerator, accelerator
-from stoker.perf.collective import Kind, ceiling, expected_bus_bandwidth
+from stoker.perf.collective import Kind, bus_factor, ceiling, expected_bus_bandwidth
 from stoker.perf.fabric import Fabric, Timing
 from stoker.perf.nccl import constants
 from stoker.perf.network import card_fabric, nic
@@ -116,17 +116,29 @@ def read_row(entry: dict[str, str]) -> Row | str:
         return "not a collective of NCCL" if kind is None else "hardware not in the table of this benchmark"
     if "reported as bidirectional" in entry["note"] or not entry["gpus"]:
         return "both directions added up, or no count of GPUs"
-    ranks, measured = int(float(entry["gpus"])), float(entry["busbw_gbs"])
+    ranks = int(float(entry["gpus"]))
+    measured = bus_bandwidth(entry, kind, ranks)
     if measured < 0.05:
         return "below what its column resolves"
     servers = int(float(entry["nodes"] or 1))
-    if "MNNVL" in entry["hardware"]:
+    if any(word in entry["hardware"] for word in ("MNNVL", "NVL72")):
         servers = 1
     if servers > 1 and not (entry["nics_per_node"] or word_in(PLATFORMS, entry["hardware"])):
         return "between servers, and its network is not told"
     size = float(entry["size_bytes"] or LARGE)
     fabric = fabric_of(entry, accelerator(card), ranks, servers)
     return Row(entry["source"], entry["hardware"], kind, ranks, -(-ranks // servers), size, measured, fabric)
+
+
+def bus_bandwidth(entry: dict[str, str], kind: Kind, ranks: int) -> float:
+    """GB/s; from the time or the algorithm's bandwidth where the row tells only those."""
+    if entry["busbw_gbs"]:
+        return float(entry["busbw_gbs"])
+    if entry["algbw_gbs"]:
+        return float(entry["algbw_gbs"]) * bus_factor(kind, ranks)
+    if entry["time_us"] and entry["size_bytes"]:
+        return float(entry["size_bytes"]) / float(entry["time_us"]) / 1e3 * bus_factor(kind, ranks)
+    return 0.0
 
 
 def word_in(table: dict[str, Found], name: str) -> Found | None:

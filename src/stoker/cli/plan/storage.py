@@ -140,7 +140,8 @@ def _needs(needs: tuple[Need, ...]) -> str:
 
 
 def _amount(value: float, unit: str) -> str:
-    return f"{value / 1e9:,.1f} GB/s" if unit == "B/s" else f"{value / 1e12:,.1f} TB"
+    scaled, name = (value / 1e9, "GB/s") if unit == "B/s" else (value / 1e12, "TB")
+    return f"{scaled:,.1f} {name}" if scaled >= 1 else f"{scaled:.2g} {name}"
 
 
 def _explained(planned: StoragePlan) -> str:
