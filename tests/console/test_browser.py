@@ -30,6 +30,7 @@ PAGES = {
     "compare": "/models/gpu-ops/compare?v=1&v=2&v=3",
     "endpoints": "/endpoints",
     "endpoint": "/endpoints/gpu-ops?beside=smollm2-base",
+    "plans": "/plans?count=1016",
     "keys": "/keys",
 }
 LOOKS = [("en", "light", 1440), ("zh", "dark", 1440), ("zh", "light", 1100), ("en", "light", 420)]

@@ -40,6 +40,9 @@ PATHS = (
     "/endpoints",
     "/endpoints/gpu-ops",
     "/endpoints/gpu-ops?beside=smollm2-base",
+    "/plans",
+    "/plans?card=B200-SXM-180GB&count=100000&model=SN5600",
+    "/plans?count=0",
     "/keys",
     "/login",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -14,6 +15,9 @@ from stoker.console.texts import Say, catalogue, choose
 from stoker.endpoint import ReplicaState
 from stoker.job import JobKind, JobState
 from stoker.node_move import MoveState
+from stoker.plan.network import Topology
+from stoker.plan.network_expected import Part
+from stoker.plan.network_picture import ENGLISH
 from stoker.shipment import ShipmentState, Stage, StageState
 
 CONSOLE = Path(__file__).parents[2] / "src" / "stoker" / "console"
@@ -32,6 +36,19 @@ GROUPS_OF_NAMES: dict[str, Iterable[str]] = {
     "kind": JobKind,
     "jobs.show": [*GROUPS, "all"],
     "journal": ["promote", "rollback"],
+    "plan_part": get_args(Part),
+    "plan_picture": ENGLISH,
+    "plan_use": [
+        "leaf",
+        "spine",
+        "core",
+        "server",
+        "leaf_to_servers",
+        "server_to_leaf",
+        "leaf_to_spine",
+        "spine_to_core",
+    ],
+    "plan_topology": [name.replace("-", "_") for name in get_args(Topology)],
 }
 
 

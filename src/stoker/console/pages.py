@@ -11,7 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from stoker.clock import Clock, SystemClock
-from stoker.console import endpoints, jobs, keys, models, moves, notebooks, overview, render, session, shipments
+from stoker.console import (
+    endpoints,
+    jobs,
+    keys,
+    models,
+    moves,
+    notebooks,
+    overview,
+    plans,
+    render,
+    session,
+    shipments,
+)
 from stoker.console.desks import Desks
 from stoker.console.session import Console, PageRoute
 from stoker.console.speed import Speeds
@@ -27,7 +39,7 @@ def router(app: Desks, clock: Clock | None = None) -> APIRouter:
         request.state.stoker_console = console
 
     root = APIRouter(dependencies=[Depends(attach)], include_in_schema=False)
-    for part in (session, _shared, overview, moves, jobs, shipments, models, endpoints, notebooks, keys):
+    for part in (session, _shared, overview, moves, jobs, shipments, models, endpoints, notebooks, plans, keys):
         root.include_router(part if isinstance(part, APIRouter) else part.router)
     return root
 

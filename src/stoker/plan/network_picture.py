@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from typing import Protocol
 
 from stoker.plan.network import Network
 from stoker.plan.network_lists import Names
@@ -21,6 +22,30 @@ _STYLE = (
 )
 
 
+ENGLISH: Mapping[str, str] = {
+    "title": "{servers} servers x {nics} ports of {speed} Gb/s",
+    "cores": "{count} cores",
+    "spines": "{count} spines",
+    "leaves": "{count} leaves",
+    "servers": "{count} servers",
+    "plane": "plane {number}: {cores}",
+    "group": "{count} from {first}",
+    "links_below": "{model}, {links} links below",
+    "down_up": "{model}, {down} down, {up} up",
+    "ports_each": "{nics} ports each",
+}
+
+
+class Say(Protocol):
+    """One of the texts above, filled, in somebody's language."""
+
+    def __call__(self, key: str, /, **values: object) -> str: ...
+
+
+def english(key: str, /, **values: object) -> str:
+    return ENGLISH[key].format(**values)
+
+
 @dataclass(frozen=True)
 class _Row:
     """A layer. Its boxes are switches, planes of cores, servers, or groups of servers with the same leaves."""
@@ -32,66 +57,65 @@ class _Row:
     above: Callable[[int, int], bool] = lambda _here, _upper: False  # whether a cable goes to that box of the next
 
 
-def picture(network: Network) -> str:
-    """The whole SVG document."""
-    rows = _rows(network)
-    height = _TOP + _ROW * len(rows)
+def picture(network: Network, *, style: bool = True, say: Say = english) -> str:
+    """The whole SVG document; without its style for a page that has its own for the same classes."""
+    rows = _rows(network, say)
+    height = _TOP + _ROW * (len(rows) - 1) + _BOX + 16
+    wish = network.wish
+    speed = f"{wish.speed * 8 / 1e9:g}"
+    title = escape(say("title", servers=f"{wish.servers:,}", nics=wish.nics, speed=speed))
+    look = f"<style>{_STYLE}</style>" if style else ""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">'
-        f"<title>{escape(_title(network))}</title><style>{_STYLE}</style>"
-        f'<text x="20" y="26">{escape(_title(network))}</text>'
+        f'<title>{title}</title>{look}<text x="20" y="26">{title}</text>'
     )
     body = [_links(row, below, index) for index, (row, below) in enumerate(pairwise(rows))]
     body += [_boxes(row, index) for index, row in enumerate(rows)]
     return head + "".join(body) + "</svg>\n"
 
 
-def _title(network: Network) -> str:
-    wish = network.wish
-    way = "by rails" if network.rails else "by racks"
-    return f"{wish.servers:,} servers x {wish.nics} ports of {wish.speed * 8 / 1e9:g} Gb/s, {way}"
-
-
-def _rows(network: Network) -> list[_Row]:
+def _rows(network: Network, say: Say) -> list[_Row]:
     """Top layer first."""
-    return [row for row in (_cores(network), _spines(network), _leaves(network), _servers(network)) if row]
+    upper = (_cores(network, say), _spines(network, say))
+    return [row for row in (*upper, _leaves(network, say), _servers(network, say)) if row]
 
 
-def _cores(network: Network) -> _Row | None:
+def _cores(network: Network, say: Say) -> _Row | None:
     if network.layers < 3:
         return None
-    labels = [f"plane {plane + 1}: {network.plane_cores}" for plane in range(network.planes)]
-    return _Row("core", f"{network.cores:,} cores", network.wish.spine.name, _some(labels))
+    labels = [say("plane", number=plane + 1, cores=network.plane_cores) for plane in range(network.planes)]
+    return _Row("core", say("cores", count=f"{network.cores:,}"), network.wish.spine.name, _some(labels))
 
 
-def _spines(network: Network) -> _Row | None:
+def _spines(network: Network, say: Say) -> _Row | None:
     if network.layers < 2:
         return None
     names = Names(network)
     labels = [name for pod in range(network.pods) for name in names.spines(pod)]
-    note = f"{network.wish.spine.name}, {network.leaf_links:,} links below"
-    return _Row("spine", f"{network.spines:,} spines", note, _some(labels),
+    note = say("links_below", model=network.wish.spine.name, links=f"{network.leaf_links:,}")
+    return _Row("spine", say("spines", count=f"{network.spines:,}"), note, _some(labels),
                 lambda spine, plane: spine % network.pod_spines // network.plane_spines == plane)  # fmt: skip
 
 
-def _leaves(network: Network) -> _Row:
+def _leaves(network: Network, say: Say) -> _Row:
     names = Names(network)
-    note = f"{network.wish.leaf.name}, {network.down} down, {network.uplinks} up"
+    note = say("down_up", model=network.wish.leaf.name, down=network.down, up=network.uplinks)
     labels = [names.leaf(leaf) for leaf in range(network.leaves)]
-    return _Row("leaf", f"{network.leaves:,} leaves", note, _some(labels),
+    return _Row("leaf", say("leaves", count=f"{network.leaves:,}"), note, _some(labels),
                 lambda leaf, spine: leaf // network.pod_leaves == spine // network.pod_spines)  # fmt: skip
 
 
-def _servers(network: Network) -> _Row:
+def _servers(network: Network, say: Say) -> _Row:
     wish, names, size = network.wish, Names(network), network.group_servers
     if network.groups == 1:
         labels, size = [names.server(server) for server in range(wish.servers)], 1
     else:
         labels = [
-            f"{min(size, wish.servers - group * size)} from {names.server(group * size)}"
+            say("group", count=min(size, wish.servers - group * size), first=names.server(group * size))
             for group in range(network.groups)
         ]
-    return _Row("server", f"{wish.servers:,} servers", f"{wish.nics} ports each", _some(labels),
+    title, note = say("servers", count=f"{wish.servers:,}"), say("ports_each", nics=wish.nics)
+    return _Row("server", title, note, _some(labels),
                 lambda box, leaf: leaf // network.group_leaves == box * size // network.group_servers)  # fmt: skip
 
 
