@@ -135,9 +135,13 @@ class EndpointDesk:
 
     # for shipments and promotions
 
-    def bring_up(self, name: str, version: int, *, tenant: str, owner: str, switch: bool) -> None:
-        """Start a replica of `version` beside what answers now. `switch`: let it take over when ready."""
-        fresh = Endpoint(name, tenant, owner, version=None, wanted=1, created_at=self._clock.now())
+    def bring_up(self, name: str, version: int, *, tenant: str, owner: str, switch: bool, engine: str = "") -> None:
+        """Start a replica of `version` beside what answers now. `switch`: let it take over when ready.
+
+        A new endpoint has its replicas on `engine`; one that is there stays where it is.
+        """
+        now = self._clock.now()
+        fresh = Endpoint(name, tenant, owner, version=None, wanted=1, created_at=now, engine=engine)
         while True:
             kept = self._store.maybe(name)
             endpoint = kept.endpoint if kept else fresh

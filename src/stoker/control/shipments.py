@@ -269,7 +269,8 @@ class ShipmentDesk:
             replica, failed = self._endpoints.standing(shipment.request.name, shipment.version)
             if replica is None:
                 return self._fail(shipment, Stage.VERIFY, failed, None) if failed else shipment
-            live = {"url": replica.url, "model": shipment.request.name, "key_file": replica.key_file}
+            url = self._jobs.reach(self._jobs.get(replica.job, PLATFORM), replica.url)
+            live = {"url": url, "model": shipment.request.name, "key_file": replica.key_file}
         # Two shipments that need the same thing wait for one job: its checkpoints have one writer.
         job = self._under_way.get(action.key) or self._stage_jobs.submit(shipment, action, live)
         self._under_way[action.key] = job
@@ -305,7 +306,14 @@ class ShipmentDesk:
             if first != shipment.id:  # an endpoint has one candidate: the other shipment's is not taken from it
                 return replace(shipment, message=f"waits for {first}, which deploys {name}")
             shipment = replace(shipment, message="")
-            self._endpoints.bring_up(name, version, tenant=shipment.tenant, owner=shipment.owner, switch=False)
+            self._endpoints.bring_up(
+                name,
+                version,
+                tenant=shipment.tenant,
+                owner=shipment.owner,
+                switch=False,
+                engine=shipment.request.engine,
+            )
             return self._stage(shipment, stage, state=StageState.RUNNING, started_at=now)
         replica, failed = self._endpoints.standing(name, version)
         if replica is None:  # it died since it was verified: what answers now goes on until it is back
