@@ -58,6 +58,17 @@ def parse_duration(text: str | float) -> float:
     return float(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds)
 
 
+_LATENCY = re.compile(r"^\s*(\d{1,9}(?:\.\d{1,9})?)\s*(us|ms|s)\s*$", re.ASCII)
+
+
+def parse_latency(text: str) -> float:
+    """Seconds of ``50ms``, ``1.5s`` or ``300us``; a bare number is ambiguous here and refused."""
+    match = _LATENCY.match(text)
+    if not match:
+        raise BadInput(f'"{text}" is no latency; write for example 50ms or 1.5s')
+    return float(match[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[match[2]]
+
+
 def format_bytes(count: float) -> str:
     """``1.5 GiB``"""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):

@@ -119,5 +119,20 @@ PLAN: Mapping[str, str] = {
     "time lost: stop / every + (every / 2 + restart) / time between failures":
         "损失时间 = 停顿 / 间隔 +（间隔 / 2 + 重启）/ 故障间隔",
     # serving
+    "{model} in {formats}, {engine}, on {card}: {rate} requests/s of {prompt} + {answer} tokens; "
+    "first token within {ttft} s for 95 %, then one every {tpot} ms":
+        "{model}（{formats}），{engine}，{card}：每秒 {rate} 个请求，输入 {prompt} + 输出 {answer} token；"
+        "95 % 的首 token 不超过 {ttft} s，此后每 {tpot} ms 一个 token",
+    "separate prefill pays off: {cards} cards ({layout}, {decoding} replicas decode, {prefilling} prefill)":
+        "预填充与解码分离（PD 分离）更省：{cards} 张卡（{layout}，解码副本 {decoding}，预填充副本 {prefilling}）",
+    "separate prefill does not pay off: {cards} cards at best":
+        "预填充与解码分离（PD 分离）不划算：最少也要 {cards} 张卡",
+    "the cluster described has {count} cards: too few": "所述集群只有 {count} 张卡，不够",
     # purchase
+    "{option} costs as much as {first} when its servers cost {share} of your price":
+        "{option} 的服务器降到现价的 {share} 时，总成本与 {first} 持平",
+    "every number: --explain      no cost without your prices: --prices FILE":
+        "每个数字的依据：--explain      没有价格就不算成本：--prices 文件",
+    "cost over {years} years with energy; every number: --explain      prices: yours, of {asked}":
+        "{years} 年成本（含电费）；每个数字的依据：--explain      价格由您提供，询价日期 {asked}",
 }  # fmt: skip

@@ -9,6 +9,8 @@ import typer
 
 from stoker.cli.plan.memory import memory
 from stoker.cli.plan.network import network
+from stoker.cli.plan.purchase import purchase
+from stoker.cli.plan.serving import serving
 from stoker.cli.plan.storage import storage
 from stoker.cli.plan.training import training
 
@@ -23,6 +25,8 @@ app.command("memory")(memory)
 app.command("network")(network)
 app.command("training")(training)
 app.command("storage")(storage)
+app.command("serving")(serving)
+app.command("purchase")(purchase)
 
 
 @app.callback()
