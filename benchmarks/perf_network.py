@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from stoker.perf.accelerator import Accelerator, accelerator
+from stoker.perf.calibrate_fabric import Measured, calibrated
 from stoker.perf.collective import Kind, bus_factor, ceiling, expected_bus_bandwidth
 from stoker.perf.fabric import Fabric, Timing
 from stoker.perf.nccl import constants
@@ -219,6 +220,25 @@ def left_out(rows: Sequence[Row], known: Sequence[Row], part: Callable[[Row], st
     return [row.error(timings[part(row)]) for row in rows]
 
 
+def sites(rows: Sequence[Row]) -> None:
+    """Curves of one site: every other point calibrates, the points between are judged."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(f"{row.group}, ring" if not row.fabric.multicast else row.group, []).append(row)
+    print("\n| calibrated with every other size | rows | median before | after | worst before | after |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for name, group in groups.items():
+        if len(group) < 10:
+            continue
+        group.sort(key=lambda row: row.size)
+        points = [Measured(row.kind, row.size, row.ranks, row.measured, row.per_domain) for row in group[::2]]
+        bent, _ = calibrated(group[0].fabric, points)
+        before = [abs(row.error()) for row in group[1::2]]
+        after = [abs(replace(row, fabric=bent).error()) for row in group[1::2]]
+        medians = f"{statistics.median(before):.1%} | {statistics.median(after):.1%}"
+        print(f"| {name} | {len(after)} | {medians} | {max(before):.1%} | {max(after):.1%} |")
+
+
 def bounds(path: Path, rows: Sequence[Row]) -> None:
     """Measured against what nothing can beat."""
     print(
@@ -257,6 +277,7 @@ def main() -> None:
     table("leaving out the judged hardware of its source", judged, left_out(judged, judged, lambda r: r.family),
           lambda r: r.group)  # fmt: skip
     table("leaving out the judged source", judged, left_out(judged, judged, lambda r: r.source), lambda r: r.source)
+    sites(judged)
     print("\n## Smaller messages")
     table("catalogue's numbers", small, [r.error() for r in small], lambda r: r.group)
     print("\n## Ceilings")
