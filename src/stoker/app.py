@@ -162,7 +162,9 @@ class App:
             self.changes,
             self.clock,
         )
-        self.mover = Carrier(self.changes, (self.moves.advance, self.balances.advance), name="mover")
+        self.mover = Carrier(
+            self.changes, (self.drains.advance, self.moves.advance, self.balances.advance), name="mover"
+        )
 
     def _wire_shipping(self) -> None:
         """Models, endpoints and shipments, and the thread that carries them on."""

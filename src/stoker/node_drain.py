@@ -18,6 +18,7 @@ class NodeDrain:
     at: float  # seconds since the epoch
     move: int = 0  # the move that left the node closed; 0: an administrator drained it
     why: str = ""  # the same for people
+    told: bool = False  # whether its engine has been told; until then only our own scheduler heeds it
 
 
 def with_drains(nodes: Iterable[Node], kept: Mapping[Place, NodeDrain]) -> tuple[Node, ...]:

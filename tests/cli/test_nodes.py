@@ -93,6 +93,20 @@ def test_engines_that_can_are_told_by_a_reason_of_ours(site: Site, stoker: Stoke
     until(lambda: "raid" not in stoker("nodes").out)
 
 
+def test_an_engine_that_is_away_is_told_later(site: Site, stoker: Stoker) -> None:
+    kubernetes = truth(site, "kubernetes")
+    kubernetes.fail = "before"
+    said = stoker("nodes", "drain", "gpu3", "--engine", "kubernetes", "--reason", "disk")
+    assert said.out == "gpu3 gets no new work from here; kubernetes is away and is told when it answers\n"
+    assert "drained (disk, admin)" in stoker("nodes").out
+    until(lambda: kubernetes.closed_for == "disk (admin)")
+    local = next(node.name for node in site.app.nodes(site.admin) if node.engine == "local")
+    assert (
+        stoker("nodes", "undrain", local, "gpu3").out == "gpu3 takes work again on kubernetes\n"
+    )  # the other is open
+    assert kubernetes.open
+
+
 def test_a_machine_goes_over_and_back(site: Site, stoker: Stoker) -> None:
     slurm, kubernetes = truth(site, "slurm"), truth(site, "kubernetes")
     slurm.foreign = 1

@@ -180,9 +180,18 @@ class DrainMemory:
         self._fate.step()
         return self.kept.setdefault(drain.place, drain) is drain
 
+    def confirm(self, drain: NodeDrain) -> None:
+        self._fate.step()
+        if self._same(drain):
+            self.kept[drain.place] = dataclasses.replace(drain, told=True)
+
     def remove(self, drain: NodeDrain) -> bool:
         self._fate.step()
-        return self.kept.get(drain.place) == drain and self.kept.pop(drain.place) is not None
+        return self._same(drain) and self.kept.pop(drain.place) is not None
+
+    def _same(self, drain: NodeDrain) -> bool:
+        kept = self.kept.get(drain.place)
+        return kept is not None and dataclasses.replace(kept, told=drain.told) == drain
 
     def all(self) -> dict[Place, NodeDrain]:
         return dict(self.kept)
@@ -270,7 +279,7 @@ class World:
         self.move_store, self.drain_store = MoveMemory(self.fate), DrainMemory(self.fate)
         self.jobs = JobMemory(self.fate)
         self.last_shown: dict[str, tuple[Node, ...]] = {}
-        self.parked = NodeDrain(KUBERNETES, "move 7 to slurm", "ann", 0.0, 7, "moved to slurm, move 7")
+        self.parked = NodeDrain(KUBERNETES, "move 7 to slurm", "ann", 0.0, 7, "moved to slurm, move 7", told=True)
         if not both_open:
             self.drain_store.kept[self.parked.place] = self.parked
             self.kubernetes.closed_for = self.parked.reason

@@ -72,8 +72,11 @@ def test_a_node_is_kept_closed_for_one_reason(database: Database) -> None:
     assert not store.add(dataclasses.replace(DRAIN, reason="another"))
     assert store.all() == {KUBERNETES: DRAIN}
     assert not store.remove(dataclasses.replace(DRAIN, reason="another"))
-    assert store.remove(DRAIN)
+    store.confirm(DRAIN)
+    assert store.all() == {KUBERNETES: dataclasses.replace(DRAIN, told=True)}
+    assert store.remove(DRAIN)  # the same, whether told or not
     assert not store.remove(DRAIN)
+    store.confirm(DRAIN)
     assert store.all() == {}
 
 

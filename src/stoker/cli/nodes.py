@@ -150,7 +150,11 @@ def drain(
         print_json(made)
         return
     for one in made:
-        say(t("{node} takes no new work on {engine}", node=one.place.node, engine=one.place.engine))
+        named = {"node": one.place.node, "engine": one.place.engine}
+        if one.told:
+            say(t("{node} takes no new work on {engine}", **named))
+        else:
+            say(t("{node} gets no new work from here; {engine} is away and is told when it answers", **named))
 
 
 @app.command()

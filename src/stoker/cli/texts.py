@@ -149,6 +149,8 @@ ZH: Mapping[str, str] = {
         "迁移 {id}：{node} 从 {source} 移往 {target}；查看：stoker nodes moves",
     "move {id}: {node} stays on {source}; being put back": "迁移 {id}：{node} 留在 {source}；正在回退",
     "{node} takes no new work on {engine}": "{node} 在 {engine} 上不再接受新作业",
+    "{node} gets no new work from here; {engine} is away and is told when it answers":
+        "{node} 不再从此处接收新作业；{engine} 失联，恢复后会通知它",
     "{node} takes work again on {engine}": "{node} 在 {engine} 上恢复接受作业",
     "no automatic moves between {first} and {second}": "{first} 与 {second} 之间不再自动迁移",
     # why

@@ -6,6 +6,7 @@ that others use too is told as well, so that it keeps their work away.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 
 from stoker.account import Account, Role
@@ -18,11 +19,14 @@ from stoker.control.rights import require
 from stoker.control.roster import Roster
 from stoker.control.sight import Sight, look
 from stoker.engine import CanDrain, CanSeeOthers
-from stoker.errors import BadInput, Conflict, NotFound
+from stoker.errors import Away, BadInput, Conflict, NotFound
 from stoker.node_drain import NodeDrain
 from stoker.store.drains import DrainStore
 
+log = logging.getLogger(__name__)
+
 _LONGEST_REASON = 200
+_RETRY_S, _IDLE_S = 5.0, 60.0
 
 
 class DrainDesk:
@@ -51,8 +55,9 @@ class DrainDesk:
     ) -> list[NodeDrain]:
         """Keep new work away from the nodes `names`, on every engine that knows them or on `engine` alone.
 
-        What runs there goes on. `moving`: machines that are on their way. Raises Denied, NotFound, Away, and
-        Conflict where one is closed already or on its way; then none of them is drained.
+        What runs there goes on. An engine that is away is told as soon as it answers. `moving`: machines that are
+        on their way. Raises Denied, NotFound, and Conflict where one is closed already or on its way; then none of
+        them is drained.
         """
         require(who, Role.ADMIN, "drain nodes")
         reason = _checked(reason)
@@ -68,13 +73,18 @@ class DrainDesk:
         for drain in wanted:
             self.check_able(drain.place.engine)
         for drain in wanted:
-            self.close(drain)
-        return wanted
+            self._store.add(drain)
+        self._dispatcher.wake()
+        self._tell(wanted)
+        self._changes.bump()
+        known = self._store.all()
+        return [known.get(drain.place, drain) for drain in wanted]
 
     def undrain(self, names: Sequence[str], who: Account, *, engine: str = "") -> list[NodeDrain]:
         """Take back what this platform drained; what somebody else drained stays so.
 
-        A drain that a move left is taken back only where no other engine has the machine open.
+        A drain that a move left is taken back only where no other engine has the machine open. Of several names
+        those that are open already are passed over. Raises Denied, NotFound, Conflict, Away.
         """
         require(who, Role.ADMIN, "undrain nodes")
         sight = look(self._roster, self._dispatcher, self._clock)
@@ -82,6 +92,8 @@ class DrainDesk:
         wanted = [
             drain for name in names for drain in _to_undrain(name, self._nodes(sight, name, engine), sight, kept)
         ]
+        if not wanted:
+            raise Conflict(f"{names[0]} is not drained" if len(names) == 1 else "none of them is drained")
         for drain in wanted:
             self._take_back(drain)
         return wanted
@@ -93,6 +105,23 @@ class DrainDesk:
             self.drop(drain)  # it has become somebody else's
             raise
 
+    # for the platform's loop
+
+    def advance(self) -> float:
+        """Tell engines what they have not heard yet; returns the seconds until that should be tried again."""
+        untold = [drain for drain in self._store.all().values() if not (drain.told or drain.move)]
+        self._tell(untold)
+        return _RETRY_S if untold else _IDLE_S
+
+    def _tell(self, drains: Sequence[NodeDrain]) -> None:
+        for drain in drains:
+            try:
+                self.close(drain)
+            except Away as error:
+                log.warning("%s is not drained on %s yet: %s", drain.place.node, drain.place.engine, error)
+            except NotFound:
+                self.drop(drain)
+
     # for moves
 
     def kept(self) -> Mapping[Place, NodeDrain]:
@@ -103,7 +132,8 @@ class DrainDesk:
         self._store.add(drain)
         if engine := self._roster.able(drain.place.engine, CanDrain):
             engine.drain(drain.place.node, drain.reason)
-        self._told(drain.place.engine)
+        self._store.confirm(drain)
+        self._changed(drain.place.engine)
 
     def open(self, drain: NodeDrain) -> None:
         """Take `drain` back; safe to repeat. Raises Conflict where it is somebody else's now, NotFound, Away."""
@@ -114,7 +144,7 @@ class DrainDesk:
     def drop(self, drain: NodeDrain) -> None:
         """Know nothing of it any more, and leave the engine as it is."""
         self._store.remove(drain)
-        self._told(drain.place.engine)
+        self._changed(drain.place.engine)
 
     def check_able(self, engine: str) -> None:
         """Raises BadInput for an engine on which work of others could not be kept away."""
@@ -123,7 +153,7 @@ class DrainDesk:
                 f'"{engine}" cannot drain nodes, and others use it too; drain them there by its own means'
             )
 
-    def _told(self, engine: str) -> None:
+    def _changed(self, engine: str) -> None:
         if isinstance(courier := self._roster.get(engine), Courier):
             courier.look_again()
         self._dispatcher.wake()
@@ -167,7 +197,7 @@ def _to_undrain(name: str, nodes: Sequence[Node], sight: Sight, kept: Mapping[Pl
     if not mine:
         node = next((node for node in nodes if not node.schedulable), None)
         if node is None:
-            raise Conflict(f"{name} is not drained")
+            return []
         raise Conflict(f"{name} was not drained by this platform but is so on {node.engine}: {node.reason}")
     places = sight.of(nodes[0].machine) - {drain.place for drain in mine}
     if open_on := next((place.engine for place in places if sight.nodes[place].schedulable), ""):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
-from sqlalchemy import Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 from sqlalchemy.exc import IntegrityError
 
 from stoker.cluster import Place
@@ -28,15 +29,20 @@ class DrainStore:
             return False
         return True
 
+    def confirm(self, drain: NodeDrain) -> None:
+        """Its engine has been told."""
+        with self._database.write() as connection:
+            if _same(connection, drain):
+                told = {"document": _document(replace(drain, told=True))}
+                connection.execute(drains.update().where(_at(drain.place)).values(told))
+
     def remove(self, drain: NodeDrain) -> bool:
         """False when this very drain is not kept (any more)."""
-        same = (drains.c.engine == drain.place.engine) & (drains.c.node == drain.place.node)
         with self._database.write() as connection:
-            this = same & (drains.c.document == _document(drain))
-            return connection.execute(drains.delete().where(this)).rowcount == 1
-
-    def get(self, place: Place) -> NodeDrain | None:
-        return self.all().get(place)
+            return (
+                _same(connection, drain)
+                and connection.execute(drains.delete().where(_at(drain.place))).rowcount == 1
+            )
 
     def all(self) -> dict[Place, NodeDrain]:
         with self._database.read() as connection:
@@ -44,6 +50,16 @@ class DrainStore:
                 _kept(row) for row in connection.execute(select(drains).order_by(drains.c.engine, drains.c.node))
             ]
         return {drain.place: drain for drain in found}
+
+
+def _at(place: Place) -> ColumnElement[bool]:
+    return (drains.c.engine == place.engine) & (drains.c.node == place.node)
+
+
+def _same(connection: Connection, drain: NodeDrain) -> bool:
+    """Whether it is this drain that is kept, told or not."""
+    row = connection.execute(select(drains).where(_at(drain.place))).one_or_none()
+    return row is not None and replace(_kept(row), told=drain.told) == drain
 
 
 def _document(drain: NodeDrain) -> str:
