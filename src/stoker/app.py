@@ -61,6 +61,9 @@ from stoker.store.shipments import ShipmentStore
 _log = logging.getLogger(__name__)
 
 
+_PATIENCE_S = 10.0  # for an engine that hangs, when the platform stops
+
+
 @dataclass(frozen=True)
 class Settings:
     """What can be set when the platform starts."""
@@ -244,7 +247,7 @@ class App:
     def stop(self) -> None:
         """Stop them and let go of the home. Jobs go on."""
         self.carrier.stop()
-        self.mover.stop()
+        self.mover.stop(_PATIENCE_S)
         self.dispatcher.stop()
         for engine in self.roster.values():
             engine.close()

@@ -23,6 +23,8 @@ class NodeDrain:
 
 def with_drains(nodes: Iterable[Node], kept: Mapping[Place, NodeDrain]) -> tuple[Node, ...]:
     """`nodes` with those closed that we keep closed, whatever their engine shows by now."""
+    if not kept:
+        return tuple(nodes)
     return tuple(_closed(node, kept[node.place]) if node.place in kept else node for node in nodes)
 
 

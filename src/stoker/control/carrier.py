@@ -27,12 +27,12 @@ class Carrier:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
-        """Returns when the step under way has ended."""
+    def stop(self, patience: float | None = None) -> None:
+        """Returns when the step under way has ended, or after `patience` seconds."""
         self._stopping.set()
         self._changes.bump()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(patience)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

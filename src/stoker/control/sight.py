@@ -11,7 +11,7 @@ from stoker.control.courier import Courier
 from stoker.control.loop import Dispatcher
 from stoker.control.roster import Roster
 from stoker.engine import CanSeeOthers
-from stoker.errors import Away, NotFound
+from stoker.errors import Away, Conflict, NotFound
 from stoker.foreign import ForeignJob
 
 
@@ -25,10 +25,16 @@ class Sight:
     away: dict[str, str] = field(default_factory=dict)  # engine -> why it does not answer
 
     def machine(self, name: str) -> list[Node]:
-        """The machine that is called `name` in every engine that knows it. Raises NotFound with near names."""
-        named = {node.machine for node in self.nodes.values() if name in (node.name, node.machine)}
+        """One machine's nodes in every engine that knows it; `name` is the machine's, or that of a node of it.
+
+        Raises NotFound with near names, and Conflict where engines call several machines so.
+        """
+        named = {node.machine for node in self.nodes.values() if node.name == name}
+        named = {name} if any(node.machine == name for node in self.nodes.values()) else named
         if not named:
             raise NotFound.named("node", name, (place.node for place in self.nodes))
+        if len(named) > 1:
+            raise Conflict(f'"{name}" is the name of several machines; say which: {", ".join(sorted(named))}')
         return [node for node in self.nodes.values() if node.machine in named]
 
     def of(self, machine: str) -> frozenset[Place]:
