@@ -208,11 +208,13 @@ class SlurmLab:
 
     def _start_accounting(self) -> None:
         folder = self._made("mysql", "mysql")
-        subprocess.run(
+        made = subprocess.run(
             ["mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={folder}/data",
              "--auth-root-authentication-method=normal", "--skip-test-db"],
-            check=True, capture_output=True,
+            capture_output=True, text=True,
         )  # fmt: skip
+        if made.returncode:
+            raise AssertionError(f"MariaDB cannot be set up: {made.stdout[-500:]} {made.stderr[-500:]}")
         socket_ = f"--socket={folder}/sock"
         self._daemons.start(
             "mariadbd",

@@ -168,6 +168,7 @@ def written(order: Order, site: Site) -> dict[str, Any]:
     return {
         "argv": argv,
         "across": _across(order, site) if spec.each_node and spec.nodes > 1 else None,
+        "scancel": f"{site.settings.bin}/scancel" if site.settings.bin else "scancel",
         "envs": envs,
         "ranks": ranks or [{}],
         "fixed": fixed,

@@ -60,7 +60,8 @@ class Commands:
 
     def queue(self) -> tuple[Row, ...]:
         """Everybody's jobs."""
-        return squeue.parse(self._asked("squeue", squeue.OPTIONS, squeue.VARIABLES))
+        separator = squeue.fresh_word()
+        return squeue.parse(self._asked("squeue", squeue.options(separator), squeue.VARIABLES), separator)
 
     def details(self) -> dict[int, Detail]:
         return details.parse(self._asked("scontrol", details.OPTIONS), self._settings.gres)
@@ -98,11 +99,13 @@ class Commands:
         return [_submitted(ran) for ran in self._machine.run(programs, self._settings.patience)]
 
     def end_waiting(self, ids: Sequence[int]) -> None:
+        """And those that are suspended: they would not hear a signal, and scancel would wait for its delivery."""
         self._scancel(ids, "--state=PENDING")
+        self._scancel(ids, "--state=SUSPENDED")
 
     def tell_wrapper(self, ids: Sequence[int]) -> None:
         """SIGUSR1 to the batch scripts alone."""
-        self._scancel(ids, "--batch", "--signal=USR1")
+        self._scancel(ids, "--batch", "--signal=USR1", "--state=RUNNING")
 
     def end(self, ids: Sequence[int]) -> None:
         self._scancel(ids)

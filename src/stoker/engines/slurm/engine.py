@@ -85,6 +85,7 @@ class SlurmEngine:
         self._others: tuple[ForeignJob, ...] = ()
         self._missed: dict[Key, float] = {}  # since when something of an order is not where it must be
         self._ended_at: dict[Key, float] = {}  # when Slurm was last told to end an overdue job
+        self._unclaimed: set[Key] = set()  # that wait, and of which it was seen that nobody has begun them
         self._packages: set[str] = set()  # that lie in the shared folder
 
     @property
@@ -335,7 +336,8 @@ class SlurmEngine:
         return ours, others
 
     def _look_at_others(self, rows: Sequence[Row]) -> None:
-        if any(row.nodelist for row in rows) and not self._recent(self._details_at):
+        unknown = any(row.nodelist and row.state == "RUNNING" and row.id not in self._details for row in rows)
+        if unknown or (any(row.nodelist for row in rows) and not self._recent(self._details_at)):
             self._details = self._commands.details()
             self._details_at = self._clock.now()
         self._others = tuple(foreign_jobs(self.name, rows, self._details, self.settings.gres, self._skew))
@@ -344,8 +346,14 @@ class SlurmEngine:
         """Everything that is known of every order; files are read only where the queue leaves a question."""
         open_entries = [entry for entry in self._ledger.all() if entry.ended is None]
         words = {key: [_word(row, self._details, self._skew) for row in rows] for key, rows in ours.items()}
-        asked = [entry.key for entry in open_entries if needs_files(entry, words.get(entry.key, ()))]
+        asked = [
+            entry.key
+            for entry in open_entries
+            if needs_files(words.get(entry.key, ()), unclaimed=entry.key in self._unclaimed)
+        ]
         claims, ends = self._claims(asked), self._ends(asked)
+        waiting = {key for key, said in words.items() if all(word.waits for word in said)}
+        self._unclaimed = (self._unclaimed | {key for key, claim in claims.items() if claim is None}) & waiting
         found = []
         for entry in open_entries:
             key = entry.key
@@ -436,7 +444,9 @@ class SlurmEngine:
             if entry is not None and entry.ended is None:
                 continue
             if entry is None and not self._ledger.buried(key):
-                adopted.append(Entry(key, (), "", None, self._clock.now(), rows[0].id))
+                # Without an open job it is none of ours to tell of: Slurm also lists what sbatch was refused.
+                if open_rows:
+                    adopted.append(Entry(key, (), "", None, self._clock.now(), rows[0].id))
             else:
                 left += [row.id for row in open_rows if row.state != "COMPLETING"]
         self._ledger.write(adopted)

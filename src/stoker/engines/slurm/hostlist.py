@@ -17,7 +17,7 @@ def expand(text: str) -> tuple[str, ...]:
     position = 0
     while position < len(text):
         match = _PART.match(text, position)
-        if match is None or not match[0]:
+        if match is None or not match[0] or text[match.end() : match.end() + 1] not in ("", ","):
             raise BadInput(f'"{text}" is no list of nodes')
         names += _expand_one(match[0], text)
         if len(names) > MOST:

@@ -126,6 +126,8 @@ def _by_wrapper(end: End, said: Word | None, limit: float | None) -> Observation
     if said is not None and said.state in ("OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED", "TIMEOUT", "DEADLINE"):
         state, reason = _FINAL[said.state]
         return seen(state, reason, _TOLD[state])
+    if said is not None and said.state == "CANCELLED" and end.code > 128:
+        return seen(JobState.CANCELLED, "Cancelled", f"cancelled in Slurm by {said.by or 'somebody else'}")
     message = end.trouble or f"exit code {end.code}"
     return seen(JobState.FAILED, "NonZeroExitCode", message)
 

@@ -47,9 +47,6 @@ class SlurmSettings:
     containers: Containers = Containers.NONE  # what runs images: pyxis, apptainer, podman
     nodes_every: float = 5.0  # seconds for which what was said of nodes and of others' devices is good
     patience: float = 60.0  # longest that a command may take, seconds
-    rest_url: str = ""  # slurmrestd, asked for queue and nodes instead of squeue and scontrol
-    rest_token: str = ""  # path of a file with a token for it, as `scontrol token` prints it; read on each call
-    rest_user: str = ""  # whose token it is; empty: the token says
 
     def __post_init__(self) -> None:
         if self.ssh and not _TARGET.match(self.ssh):
@@ -67,7 +64,5 @@ class SlurmSettings:
         wrong = [option for option in self.directives if not option.startswith("-") or "\n" in option]
         if wrong:
             raise BadInput(f'"{wrong[0]}" is no option of sbatch; write for example --wckey=ml', param="directives")
-        if bool(self.rest_url) != bool(self.rest_token):
-            raise BadInput("slurmrestd needs both rest_url and rest_token", param="rest_url")
         if self.nodes_every < 0 or self.patience <= 0:
             raise BadInput("nodes_every and patience are seconds above zero", param="patience")

@@ -57,10 +57,16 @@ class Settled:
     missed: bool = False  # something that should be there is not
 
 
-def needs_files(entry: Entry, rows: Sequence[Word]) -> bool:
-    """Whether claim and end have to be read: not for the many that plainly wait or run."""
+def needs_files(rows: Sequence[Word], *, unclaimed: bool) -> bool:
+    """Whether claim and end have to be read: not for the many that plainly wait or run.
+
+    `unclaimed`: it was seen before that nobody had begun it, and since then it has only waited. Otherwise one that
+    waits may have been requeued.
+    """
     open_rows = [row for row in rows if not row.final]
-    return entry.ended is None and (len(open_rows) != 1 or open_rows[0].state == "COMPLETING")
+    if len(open_rows) != 1 or open_rows[0].state == "COMPLETING":
+        return True
+    return open_rows[0].waits and not unclaimed
 
 
 def needs_books(evidence: Evidence) -> list[int]:
@@ -88,6 +94,9 @@ def _ended(evidence: Evidence, end: End) -> Settled:
     """The end is written. Where Slurm's own word decides, it is waited for."""
     said = evidence.word(end.slurm)
     surplus = tuple(row.id for row in evidence.rows if not row.final and row.id != end.slurm)
+    if said is not None and said.waits:
+        back = (*surplus, end.slurm)
+        return Settled(_requeued(end.ended_at) if end.why == "slurm" else _final(evidence, None), end.slurm, back)
     sure = end.why in ("cancel", "timeout") or (not end.why and end.code == 0)
     if not sure and said is not None and not said.final:
         return Settled(Observation(JobState.STOPPING, started_at=end.started_at), end.slurm, surplus)
@@ -102,8 +111,7 @@ def _begun(evidence: Evidence, claim: int, now: float) -> Settled:
     if said is not None and not said.final and not said.waits:
         return Settled(live(said, cancelled=evidence.cancelled), claim, surplus)
     if said is not None and said.waits:  # Slurm has put it back: it would find its own claim and end
-        seen = Observation(JobState.PREEMPTED, ended_at=now, reason="Requeued", message="Slurm requeued it")
-        return Settled(seen, claim, (*surplus, claim))
+        return Settled(_requeued(now), claim, (*surplus, claim))
     if evidence.gone_for < (LATE_FILE_S if said else LATE_JOB_S):
         return Settled(Observation(JobState.STOPPING), claim, surplus, missed=True)
     if said is not None:
@@ -129,6 +137,11 @@ def _not_begun(evidence: Evidence, now: float) -> Settled:
     if evidence.gone_for < LATE_FILE_S:
         return Settled(Observation(JobState.STARTING), entry.slurm, missed=True)
     return Settled(Observation(JobState.STARTING, reason="Resubmitted"), None, again=True)
+
+
+def _requeued(at: float) -> Observation:
+    message = "Slurm put it back into its own queue"
+    return Observation(JobState.PREEMPTED, ended_at=at, reason="Requeued", message=message)
 
 
 def _final(evidence: Evidence, said: Word | None) -> Observation:

@@ -1,21 +1,30 @@
 """The queue as ``squeue`` tells it: one call for every job of everybody, ended ones of the last minutes too.
 
-The columns are separated by control characters, because names and comments may hold anything, line ends and bars
-included. A record without its last mark was cut off: then nothing of the answer is believed. Options and columns
-are the same from Slurm 20 to 25.
+Names and comments may hold anything: line ends, bars, what looks like a job of ours. So columns are separated by a
+word drawn anew for each call, which nobody could write into a name beforehand. A record without its last mark was
+cut off: then nothing of the answer is believed. Options and columns are the same from Slurm 20 to 25.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stoker.errors import Away
 
-_BEGIN, _NEXT, _END = "\x1e", "\x1f", "\x1d"
 _COLUMNS = ("%A", "%i", "%T", "%r", "%U", "%u", "%P", "%D", "%N", "%b", "%V", "%S", "%e", "%j", "%k")
-OPTIONS = ("--all", "--noheader", "--states=all", f"--format={_BEGIN}{_NEXT.join(_COLUMNS)}{_END}")
 VARIABLES: Mapping[str, str] = {"TZ": "UTC", "SLURM_TIME_FORMAT": "%s"}  # times are seconds since the epoch
+
+
+def fresh_word() -> str:
+    """What separates columns in one answer."""
+    return secrets.token_hex(6)
+
+
+def options(separator: str) -> tuple[str, ...]:
+    columns = separator.join(_COLUMNS)
+    return ("--all", "--noheader", "--states=all", f"--format=<{separator}{columns}{separator}>")
 
 
 @dataclass(frozen=True)
@@ -39,18 +48,17 @@ class Row:
     comment: str = ""
 
 
-def parse(text: str) -> tuple[Row, ...]:
+def parse(text: str, separator: str) -> tuple[Row, ...]:
     """Raises Away when the answer is garbled or cut off."""
-    head, *records = text.split(_BEGIN)
+    head, *records = text.split(f"<{separator}")
     if head.strip():
         raise Away(f"squeue gave what is no queue: {head.strip()[:80]!r}")
-    return tuple(_row(record) for record in records)
+    return tuple(_row(record, separator) for record in records)
 
 
-def _row(record: str) -> Row:
-    body, ended, _ = record.rpartition(_END)
-    fields = body.split(_NEXT)
-    if not ended or len(fields) != len(_COLUMNS):
+def _row(record: str, separator: str) -> Row:
+    *fields, last = record.split(separator)
+    if last.strip() != ">" or len(fields) != len(_COLUMNS):
         raise Away("squeue's answer was cut off")
     job, label, state, reason, uid, user, partition, nodes, nodelist, gres, *times, name, comment = fields
     submitted, started, finished = (seconds(value) for value in times)
@@ -60,7 +68,7 @@ def _row(record: str) -> Row:
             submitted, started, finished, name, word(comment),
         )  # fmt: skip
     except ValueError:
-        raise Away(f"squeue gave what is no job: {body[:80]!r}") from None
+        raise Away(f"squeue gave what is no job: {record[:80]!r}") from None
 
 
 def seconds(text: str) -> float | None:

@@ -30,6 +30,8 @@ WAKE = {signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM}
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER: orphaned grandchildren come to us, however they detached
 NOT_OURS = 0  # exit code of a Slurm job whose attempt another one has begun
 CANNOT_START = 127
+ENDED_FROM_OUTSIDE = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
+LATE_SIGNAL_S = 0.5
 THIS_NODE = "--nodelist={here}"  # a word of an argument list that stands for the node it is used on
 # What Slurm itself says of the devices it gave; neither the user nor the platform knows better.
 DEVICES = (
@@ -67,6 +69,10 @@ def claim() -> bool:
     return True
 
 
+def own_id() -> str:
+    return os.environ["SLURM_JOB_ID"]
+
+
 class CannotStart(Exception):
     """The job's program could not be started; the text says what was tried and why it failed."""
 
@@ -96,6 +102,8 @@ class Supervision:
         else:
             self.watch()
             code = code_of(self.status)
+            if not self.why and code in ENDED_FROM_OUTSIDE:
+                self.hear_late()
             trouble = signalled(self.status)
         if self.node:
             self.tell_failure(code, trouble)
@@ -205,25 +213,35 @@ class Supervision:
             if received is not None and received.si_signo != signal.SIGCHLD:
                 self.obey(received.si_signo)
 
+    def hear_late(self) -> None:
+        """Slurm signals one process after the other: the job may have ended of what reaches us only now."""
+        received = signal.sigtimedwait(WAKE - {signal.SIGCHLD}, LATE_SIGNAL_S)
+        if received is not None:
+            self.why = "slurm" if received.si_signo == signal.SIGTERM else "cancel"
+
     def obey(self, number: int) -> None:
         """SIGUSR1: a cancellation was written. SIGTERM: Slurm ends the job, and says why in its own books."""
         grace = float(self.order["grace"])
         with contextlib.suppress(OSError, ValueError, KeyError), open("cancel.json", encoding="utf-8") as file:
             grace = float(json.load(file)["grace"])
         if self.kill_at is None:
-            self.terminate("cancel" if number == signal.SIGUSR1 else "slurm", grace)
+            told = number == signal.SIGTERM  # Slurm has told everything below us as well
+            cancelled = not told or (self.node and os.path.exists("cancel.json"))
+            self.terminate("cancel" if cancelled else "slurm", grace, told)
         else:
             self.kill_at = min(self.kill_at, time.monotonic() + grace)
 
-    def terminate(self, why: str, grace: float) -> None:
-        """To srun a cancellation is told as such: it passes SIGUSR1 on to our parts on the nodes."""
+    def terminate(self, why: str, grace: float, told: bool = False) -> None:
+        """SIGTERM to everything below us, unless it was `told` already; on other nodes Slurm sends it for us."""
         self.why = why
         self.kill_at = time.monotonic() + grace
         if self.order["across"] and not self.node:
             self.kill_at += 2.0  # the parts count the grace themselves
             write_whole("cancel.json", {"grace": grace})
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGUSR1)
+            # Not through srun: whatever it is sent, it would end the parts at once.
+            os.spawnvp(os.P_NOWAIT, self.order["scancel"], [self.order["scancel"], "--signal=TERM", own_id()])
+            return
+        if told:
             return
         for pid in descendants():
             with contextlib.suppress(ProcessLookupError):
