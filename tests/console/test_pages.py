@@ -43,10 +43,11 @@ PATHS = (
     "/plans",
     "/plans?card=B200-SXM-180GB&count=100000&model=SN5600",
     "/plans?count=0",
+    "/notebooks",
     "/keys",
     "/login",
 )
-BARE_PATHS = ("/", "/jobs", "/shipments", "/models", "/endpoints", "/keys")
+BARE_PATHS = ("/", "/jobs", "/shipments", "/models", "/endpoints", "/notebooks", "/keys")
 
 
 def look(visitor: httpx.Client, path: str) -> Page:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from stoker.account import Role
 from stoker.job import JobState, Resources
-from stoker.notebook import NotebookRequest
+from stoker.notebook import NotebookRequest, Site
 from tests.console.chrome import Chrome, chrome
 from tests.console.platform import Platform, platform
 
@@ -76,7 +77,7 @@ def _run_a_cell(browser: Chrome) -> None:
     browser.wait(lambda: "Idle" in browser.text(".jp-StatusBar-Widget, #jp-main-statusbar"), seconds=60)
     editor.click()
     editor.send_keys("6 * 7", Keys.SHIFT + Keys.ENTER)
-    browser.wait(lambda: "42" in [out.text.strip() for out in browser.all(".jp-OutputArea-output pre")], seconds=60)
+    browser.wait(lambda: browser.text(".jp-OutputArea-output pre").strip() == "42", seconds=60)
 
 
 def _cannot_reach_the_console(browser: Chrome, console: str) -> None:
@@ -91,5 +92,21 @@ def _cannot_reach_the_console(browser: Chrome, console: str) -> None:
     assert "stoker_notebook" not in readable
 
 
+def test_with_a_name_of_its_own_an_admin_opens_somebody_elses(
+    site: Platform, browser: Chrome, tmp_path: Path
+) -> None:
+    """Browsers know every name below localhost as this machine."""
+    zhang = site.app.accounts.authenticate(site.key(Role.USER))
+    job = site.app.notebooks.start(NotebookRequest(folder=str(tmp_path)), zhang).job.id
+    site.app.notebooks.site = Site(f"http://*.localhost:{site.app.notebooks.site.port}")
+    browser.driver.switch_to.window(browser.driver.window_handles[0])
+    browser.wait(lambda: site.app.notebooks.get(job, site.admin).ready, seconds=60)
+    browser.open(f"/notebooks/{job}/open")
+    browser.wait(lambda: browser.all(".jp-LauncherCard"), seconds=90)
+    assert browser.script("return location.hostname") == f"notebook-{job}.localhost"
+    assert "stoker" not in browser.script("return document.cookie")  # not even what says the language
+    site.app.notebooks.stop(job, site.admin)
+
+
 def test_no_such_key_was_made(site: Platform) -> None:
-    assert [account.name for account in site.app.accounts.list(site.admin)] == ["admin"]
+    assert "evil" not in [account.name for account in site.app.accounts.list(site.admin)]

@@ -43,6 +43,7 @@ ZH: Mapping[str, str] = {
     # up, login, keys, files
     "devices {devices}, CPUs {cpus}, nodes {nodes}": "{devices} 个加速器，{cpus} 个 CPU，{nodes} 个节点",
     "state {path}": "状态目录 {path}",
+    "notebooks": "笔记本",
     "console": "控制台",
     "admin key (shown once)": "管理员密钥（仅显示一次）",
     "Ctrl-C stops; jobs go on": "按 Ctrl-C 停止；作业继续运行",

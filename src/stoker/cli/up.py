@@ -6,6 +6,7 @@ import signal
 import socket
 from pathlib import Path
 from typing import Annotated, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 
@@ -115,6 +116,7 @@ def _greet(app: App, url: str, secret: str | None) -> None:
     what = t("devices {devices}, CPUs {cpus}, nodes {nodes}", devices=devices, cpus=cpus, nodes=len(nodes))
     say(f"Stoker {__version__} · {socket.gethostname()}   {what}   {t('state {path}', path=app.home.path)}")
     say(f"  {t('console')}  {url}      API  {url}/docs      OpenAI base_url  {url}/v1")
+    say(f"  {t('notebooks')}  {app.notebooks.site.url or app.notebooks.site.origin(0, urlsplit(url).netloc)}")
     if secret is not None:
         say(f"  {t('admin key (shown once)')}  {secret}")
         say(f"  {_remember(app, url, secret)}")
