@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from pathlib import Path
 
@@ -17,6 +18,18 @@ def submitted(said: Said) -> str:
     words = said.out.split()
     assert words[:3] == ["Submitted", "batch", "job"]  # people's scripts take the fourth
     return words[3]
+
+
+def test_what_a_job_measures_stands_beside_what_it_expects(stoker: Stoker) -> None:
+    program = (
+        "from stoker import probe; "
+        "probe.expect('tokens_per_s', 200.0, low=150.0, high=250.0, unit='tokens/s', basis='by hand'); "
+        "probe.report(step=1, total=1, tokens_per_s=180.0)"
+    )
+    ran = stoker("run", "-J", "measured", "--follow", "--", sys.executable, "-c", program)
+    assert ran.code == 0
+    assert "tokens_per_s: 180 tokens/s, expected 200 (150 to 250): 90%" in ran.err
+    assert "180 tokens/s, expected 200 (150 to 250): 90%" in stoker("job", "measured").out
 
 
 def test_a_command_runs_here_and_its_exit_code_comes_back(stoker: Stoker, tmp_path: Path) -> None:

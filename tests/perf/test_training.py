@@ -14,7 +14,9 @@ from stoker.perf.training import Device, Step, expected_speed, flops, seconds
 LLAMA_7B = Architecture("llama", 32, 4096, 32, 32, 128, 11008, 32000, 4096)
 SMOL = Architecture("llama", 30, 576, 9, 3, 64, 1536, 49152, 8192, tied_embeddings=True)
 WHOLE = Step(2048, 1, 2048 * 2048, 2048, 0, 0, full=True, recompute=False)
-DEVICE = Device(matmul=1e12, layer=8e11, narrow=1e11, copy=1e11, start=1e-6, bytes_per_value=2)
+DEVICE = Device(
+    matmul=1e12, layer=8e11, narrow=1e11, copy=1e11, layer_start=1e-4, adapter_start=1e-5, bytes_per_value=2
+)
 
 
 def test_full_training_costs_six_flops_per_weight_and_token() -> None:

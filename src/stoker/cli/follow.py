@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from stoker.cli.measured import measured
 from stoker.cli.render import note
 from stoker.cli.texts import t, word
 from stoker.client import Client
@@ -34,6 +35,8 @@ def follow(client: Client, job: Job, *, stream: str = "stdout") -> Job:
     except KeyboardInterrupt:
         note(t("job {label} goes on; again: stoker logs -f {label}, stop: stoker cancel {label}", label=job.label))
         raise
+    for name, text in measured(client.jobs.telemetry(ended.id)):
+        note(f"{name}: {text}")
     if ended.state is not JobState.SUCCEEDED:
         note(how_it_ended(ended))
     return ended

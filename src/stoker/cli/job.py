@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stoker.cli import squeue
+from stoker.cli.measured import measured
 from stoker.cli.pick import one_job
 from stoker.cli.render import AsJson, columns, facts, moment, print_json, say
 from stoker.cli.session import connect
@@ -30,6 +31,9 @@ def job(
         print_json(found)
         return
     say(describe(found))
+    told = facts(measured(client.jobs.telemetry(found.id)))
+    if told:
+        say(told)
     events = client.jobs.events(found.id)
     if events:
         say()

@@ -171,6 +171,8 @@ ZH: Mapping[str, str] = {
     "personal data masked in {count}": "{count} 条已脱敏",
     "{count} steps": "{count} 步",
     "{metric}   base {before}   new {after}": "{metric}   基座 {before}   新模型 {after}",
+    "{value} {unit}, expected {due} ({low} to {high}): {share}":
+        "{value} {unit}，预期 {due}（{low} 至 {high}）：达成 {share}",
     "version {version}": "版本 {version}",
     " (parent {parent})": "（父版本 {parent}）",
     "ready": "已就绪",

@@ -10,7 +10,8 @@ compared with a target, on a model with P weights in its layers:
 
 (Kaplan et al. 2020, appendix B; Korthikanti et al. 2022 for recomputation.) Attention is counted as computed, not
 as full or half squares. Besides arithmetic there are the passes over memory of norms, rotations, activations and
-residuals, and the time it takes to start an operation, which small models feel.
+residuals, weights' copies and gradients, and the time it takes to start a layer's operations, which small models
+feel: that is measured on a layer of the same operations with next to no arithmetic.
 """
 
 from __future__ import annotations
@@ -23,12 +24,10 @@ from stoker.model import Architecture
 # Counted in the forward pass of a gated-FFN layer as transformers runs it; each backward operation is about two.
 _PASSES_HIDDEN = 36  # reads and writes of a [T, hidden] tensor: norms in float32, rotations, residuals, reshapes
 _PASSES_FFN = 6  # of a [T, ffn] tensor: activation, product
-_OPERATIONS = 80  # started per layer
 _BACKWARD = 2.0
-_ADAPTER_OPERATIONS = 5  # per adapted matrix, forward
 _ADAPTER_PASSES = 5  # reads and writes of its [T, outputs]: scaled (one each), then added (two reads, a write)
-# A model of 135 M parameters reaches 0.6 of the formula on two CPUs: its operations are too short for the time that
-# starting them from Python takes, which is not modelled. Larger models and batches come nearer.
+_ADAM_PASSES = 25  # over float32: decay 2, moments 3 + 5, root and division 6, step 4, norm and clipping 3, zero 2
+_GRADIENT_PASSES = 3  # over float32, for each row: the new gradient is added to the one before
 _LOW, _HIGH = 0.55, 1.25
 
 
@@ -54,7 +53,8 @@ class Device:
     layer: float  # FLOP/s over all products of a layer, small ones included
     narrow: float  # FLOP/s of an adapter's products, which are as narrow as its rank
     copy: float  # bytes/s, read plus written
-    start: float  # s to start one small operation
+    layer_start: float  # s to start all operations of one layer, forward and backward
+    adapter_start: float  # s more for each matrix with an adapter
     bytes_per_value: int  # of activations: 2 in bf16, 4 in float32
 
 
@@ -76,9 +76,9 @@ def seconds(model: Architecture, step: Step, device: Device) -> float:
     )
     passes = 1 + _BACKWARD + (1 if step.recompute else 0)
     traffic = passes * model.layers * step.tokens * width * device.bytes_per_value / device.copy
-    operations = _OPERATIONS + adapted * _ADAPTER_OPERATIONS
-    starts = passes * model.layers * step.rows * operations * device.start
-    return arithmetic + traffic + starts + _optimiser(model, step, device)
+    starts = step.rows * (model.layers * device.layer_start + step.adapted_matrices * device.adapter_start)
+    starts *= passes / (1 + _BACKWARD)
+    return arithmetic + traffic + starts + _moving(model, step, device)
 
 
 def expected_speed(model: Architecture, step: Step, device: Device, *, counted: int, ranks: int = 1) -> Expectation:
@@ -90,7 +90,7 @@ def expected_speed(model: Architecture, step: Step, device: Device, *, counted: 
         f"at {device.layer / 1e9:,.0f} GFLOP/s measured over a layer's products, "
         f"adapters at {device.narrow / 1e9:,.0f}, "
         f"memory passes at {device.copy / 1e9:,.0f} GB/s measured, "
-        f"{device.start * 1e6:.0f} us per small operation measured"
+        f"{device.layer_start * 1e3:.2g} ms to start a layer's operations measured"
     )
     return Expectation("tokens_per_s", value, value * _LOW, value * _HIGH, "tokens/s", basis)
 
@@ -115,7 +115,9 @@ def _adapter_flops(step: Step) -> float:
     return 6.0 * step.adapter_parameters * step.tokens
 
 
-def _optimiser(model: Architecture, step: Step, device: Device) -> float:
-    """AdamW reads weight, gradient and two moments and writes three of them, float32."""
+def _moving(model: Architecture, step: Step, device: Device) -> float:
+    """What weights that move cost: copies in a narrower type and gradients for each row, AdamW once."""
     moving = model.parameters if step.full else step.adapter_parameters
-    return 7.0 * 4 * moving / device.copy
+    copies = 4 + device.bytes_per_value if step.full and device.bytes_per_value < 4 else 0
+    each_row = _GRADIENT_PASSES * 4 + copies
+    return moving * (_ADAM_PASSES * 4.0 + step.rows * each_row) / device.copy

@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +16,12 @@ import torch
 from stoker.model import Architecture
 from stoker.perf.training import Device
 from stoker.recipes.cpus import usable_cpus
+from stoker.recipes.little_layer import LittleLayer, one_pass
 
 Precision = Literal["auto", "bf16", "fp32"]
-_TRIES = 12  # the shortest counts: others on the machine only ever add time
+_MATRICES = 7  # of a layer: Q, K, V, attention's output, gate, up, down
+_CACHES = 64 << 20  # bytes
+_TRIES = 16  # the shortest counts: others on the machine only ever add time
 _FASTER = 1.5  # bf16 is chosen where its matrix products are at least this much faster than float32
 
 
@@ -77,7 +81,7 @@ def _cgroup_headroom(root: Path = Path("/sys/fs/cgroup")) -> int:
 def calibrate(
     model: Architecture, tokens: int, on: torch.device, dtype: torch.dtype, *, adapter_width: int = 0
 ) -> Device:
-    """Measure matrix products, copies and the start of an operation at the sizes of `model`: about 0.3 s.
+    """Measure matrix products, copies and the start of a layer's operations at the sizes of `model`: about 0.3 s.
 
     `adapter_width`: the rank of the adapter, 0 when there is none.
     """
@@ -95,7 +99,8 @@ def calibrate(
         layer=layer,
         narrow=narrow,
         copy=_copy(on, dtype, rows * model.ffn),
-        start=_start(on, dtype),
+        layer_start=_start(on, dtype, adapted=False),
+        adapter_start=max(0.0, _start(on, dtype, adapted=True) - _start(on, dtype, adapted=False)) / _MATRICES,
         bytes_per_value=dtype.itemsize,
     )
 
@@ -106,40 +111,45 @@ def _matmul(on: torch.device, dtype: torch.dtype, rows: int, shapes: Sequence[tu
     for inputs, outputs in shapes:
         values = torch.ones(rows, inputs, device=on, dtype=dtype)
         gradient = torch.ones(rows, outputs, device=on, dtype=dtype)
-        weight = torch.ones(outputs, inputs, device=on, dtype=dtype)
-        seconds += _best(lambda x=values, w=weight: x @ w.t(), on)  # type: ignore[misc]  # bound now on purpose
-        seconds += _best(lambda g=gradient, w=weight: g @ w, on)  # type: ignore[misc]
+        weights = [
+            torch.ones(outputs, inputs, device=on, dtype=dtype) for _ in range(_unlike(inputs * outputs, dtype))
+        ]
+        seconds += _best([partial(_product, values, weight.t()) for weight in weights], on)
+        seconds += _best([partial(_product, gradient, weight) for weight in weights], on)
     return sum(2 * 2.0 * rows * inputs * outputs for inputs, outputs in shapes) / seconds
+
+
+def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    return left @ right
+
+
+def _unlike(count: int, dtype: torch.dtype) -> int:
+    """How many tensors of `count` values are together larger than caches: a model's next layer is in none."""
+    return max(1, min(16, _CACHES // (count * int(dtype.itemsize))))
 
 
 def _copy(on: torch.device, dtype: torch.dtype, count: int) -> float:
     """Bytes read and written per second by an elementwise product as large as an activation."""
-    values = torch.ones(count, device=on, dtype=dtype)
+    several = [torch.ones(count, device=on, dtype=dtype) for _ in range(_unlike(count, dtype))]
     moved = 3.0 * count * int(dtype.itemsize)
-    return moved / _best(lambda: values * values, on)
+    return moved / _best([partial(torch.mul, values, values) for values in several], on)
 
 
-def _start(on: torch.device, dtype: torch.dtype) -> float:
-    """Seconds to start an operation with its share of the backward pass: half small products, half sums."""
-    values = torch.ones(16, 16, device=on, dtype=dtype, requires_grad=True)
-
-    def chain() -> None:
-        result = values
-        for _ in range(10):
-            result = (result @ values) + values
-        result.sum().backward()
-
-    return _best(chain, on) / (20 * 3)  # 20 operations, each about two more backwards
+def _start(on: torch.device, dtype: torch.dtype, *, adapted: bool) -> float:
+    """Seconds that starting the operations of a layer takes, forward and backward, with or without adapters."""
+    layer = LittleLayer(adapted=adapted).to(on)
+    return _best([partial(one_pass, layer, on, dtype)], on)
 
 
-def _best(work: Callable[[], object], on: torch.device) -> float:
-    """The shortest of a few runs, in seconds, after one that does not count."""
+def _best(works: Sequence[Callable[[], object]], on: torch.device) -> float:
+    """The shortest of a few runs, in seconds, of `works` in turn, after one round that does not count."""
     shortest = float("inf")
-    for attempt in range(_TRIES + 1):
-        started = time.perf_counter()
+    for work in works:
         work()
+    for attempt in range(_TRIES):
+        started = time.perf_counter()
+        works[attempt % len(works)]()
         if on.type == "cuda":
             torch.cuda.synchronize(on)
-        if attempt:
-            shortest = min(shortest, time.perf_counter() - started)
+        shortest = min(shortest, time.perf_counter() - started)
     return shortest
