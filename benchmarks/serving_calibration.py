@@ -33,6 +33,7 @@ COMMON: Mapping[str, tuple[float, float, float, float]] = {
     "products": (0.85, 0.2, 0.2, 1.0),
     "narrow": (0.7, 0.3, 0.2, 1.0),
     "grouped": (0.5, 0.5, 0.1, 1.0),
+    "passes": (5.0, 0.4, 1.0, 30.0),
     "scores": (0.5, 0.4, 0.1, 1.0),
     "busy_experts": (0.7, 0.3, 0.1, 1.0),
     "tile": (64.0, 0.3, 16.0, 256.0),
@@ -43,18 +44,19 @@ COMMON: Mapping[str, tuple[float, float, float, float]] = {
     "expert_kernels": (8.0, 0.3, 3.0, 24.0),
     "collective": (8e-6, 0.4, 2e-6, 40e-6),
     "network": (25e-6, 0.5, 5e-6, 200e-6),
-    "links": (0.75, 0.15, 0.3, 1.0),
+    "links": (0.85, 0.1, 0.3, 1.0),
     "exchange": (0.3, 0.4, 0.05, 1.0),
 }
 ENGINE: Mapping[str, tuple[float, float, float, float]] = {
     "kernel": (3e-6, 0.4, 1e-6, 12e-6),
     "eager": (8e-6, 0.5, 1e-6, 100e-6),
-    "experts": (0.6e-3, 1.0, 0.02e-3, 4e-3),
+    "experts": (1.0e-3, 0.7, 0.02e-3, 4e-3),
     "step": (0.5e-3, 0.5, 0.05e-3, 5e-3),
     "sequence": (10e-6, 0.7, 1e-6, 100e-6),
-    "poll": (2.0, 1.5, 0.5, 60.0),
-    "request": (45e-3, 0.25, 2e-3, 300e-3),
+    "poll": (1.0, 0.3, 0.5, 60.0),
+    "request": (50e-3, 0.25, 2e-3, 300e-3),
 }
+_POLL = {"sglang": (10.0, 1.0, 0.5, 60.0)}  # looks every few steps by default; the others at every one
 ENGINES = ("vllm", "trtllm", "sglang")
 TTFT_WEIGHT = 0.4  # TTFT of benchmarks holds cold starts; TPOT tells more about the hardware
 _SCALE, _PRIOR = 0.1, 0.15
@@ -79,7 +81,10 @@ class Parameter:
 
 def parameters() -> tuple[Parameter, ...]:
     found = [Parameter("common", name, *numbers) for name, numbers in COMMON.items()]
-    return (*found, *(Parameter(engine, name, *n) for engine in ENGINES for name, n in ENGINE.items()))
+    for engine in ENGINES:
+        own = {**ENGINE, "poll": _POLL.get(engine, ENGINE["poll"])}
+        found += [Parameter(engine, name, *numbers) for name, numbers in own.items()]
+    return tuple(found)
 
 
 def predict(case: Case, using: Mapping[str, Curves]) -> Service:
@@ -194,7 +199,8 @@ def _loss(
         except StokerError:
             errors += [0.0, 0.0]
             continue
-        errors += [math.log(service.tpot / case.tpot), TTFT_WEIGHT * math.log(service.ttft / case.ttft)]
+        first = TTFT_WEIGHT if case.rounds else 0.0  # how the others' clients started is not told
+        errors += [math.log(service.tpot / case.tpot), first * math.log(service.ttft / case.ttft)]
     raw = np.array(errors)
     soft = np.sign(raw) * np.sqrt(2 * _SCALE**2 * (np.sqrt(1 + (raw / _SCALE) ** 2) - 1))
     residual = np.concatenate([soft * weights, _PRIOR * (at - prior) / spread])

@@ -18,7 +18,6 @@ from stoker.perf.serving.load import (
     most,
     prefill_wait,
     steady,
-    transfer_seconds,
 )
 from stoker.perf.serving.quantisation import Quantisation
 from stoker.perf.serving.split import Split, impossible
@@ -171,15 +170,15 @@ def _apart(wish: Wish, replica: Replica) -> Plan | None:
     service = steady(replica, lengths, load.rate / replicas, prefill_on=replica)
     if service is None:
         return None
-    left = wish.objective.ttft - service.ttft_tail - transfer_seconds(replica, lengths.prompt)
+    left = wish.objective.ttft - service.ttft_tail
     own = prefill_seconds(replica, lengths.prompt, lengths.prompt)
     prefillers = max(1, math.ceil(load.rate * own.device))
     while prefillers <= 2 * replicas + load.rate * own.device + 1:
         wait = prefill_wait(own, load.rate / prefillers)
         if wait is not None and _TAIL * wait <= left:
             tail = wish.objective.ttft - left + _TAIL * wait
-            mean = service.ttft + wait + transfer_seconds(replica, lengths.prompt)
-            return Plan(replica, replicas, replace(service, ttft=mean, ttft_tail=tail), decoding, prefillers, tail)
+            seen = replace(service, ttft=service.ttft + wait, ttft_tail=tail)
+            return Plan(replica, replicas, seen, decoding, prefillers, tail)
         prefillers += max(1, prefillers // 20)
     return None
 

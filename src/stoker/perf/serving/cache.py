@@ -62,6 +62,12 @@ def weight_bytes(replica: Replica) -> float:
     return (mixing * beside.weight + (feeding + routed) * q.weight) / split.pp + tables
 
 
+def transfer_seconds(replica: Replica, prompt: float) -> float:
+    """Of a prompt's cache from the prefilling to the decoding replica, over one device's network."""
+    found = memory(replica)
+    return (found.per_token * prompt + found.per_sequence) * replica.split.pp / replica.network
+
+
 def check_fits(replica: Replica) -> Memory:
     """Raises Unfit with the arithmetic in one line when the weights alone leave no room."""
     found = memory(replica)

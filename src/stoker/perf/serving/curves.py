@@ -23,7 +23,8 @@ class Common:
     weights: float = 0.75  # of memory bandwidth, streaming weights through small products
     cache: float = 0.6  # of memory bandwidth, reading keys and values
     products: float = 0.8  # of what large products reach, in prefill
-    narrow: float = 0.7  # fp4 and block-scaled products reach this share of that
+    narrow: float = 0.7  # products of formats scaled by block reach this share of that
+    passes: float = 5.0  # reads and writes of the hidden state in a block: norm, residual, casts
     scores: float = 0.4  # of what large bf16 products reach, fused attention
     busy_experts: float = 0.6  # share of experts that carry the load: routing is uneven
     tile: float = 64.0  # rows an expert's product is padded to, on average by half

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 from stoker.errors import BadInput
-from stoker.perf.serving.cache import Memory, check_fits
+from stoker.perf.serving.cache import Memory, check_fits, transfer_seconds
 from stoker.perf.serving.replica import Lengths
 from stoker.perf.serving.step import Prefill, Replica, decode_seconds, prefill_seconds
 
@@ -71,7 +71,7 @@ class Steady:
 def steady(replica: Replica, lengths: Lengths, rate: float, *, prefill_on: Replica | None = None) -> Steady | None:
     """One replica that takes `rate` requests a second; None when it cannot keep up.
 
-    `prefill_on`: prompts are processed elsewhere (their wait is `prefill_wait`'s), and arrive over the network.
+    `prefill_on`: prompts are processed elsewhere (their wait is `prefill_wait`'s); their cache is sent here.
     Raises Unfit when the weights do not fit.
     """
     memory = check_fits(replica)
@@ -96,7 +96,9 @@ def steady(replica: Replica, lengths: Lengths, rate: float, *, prefill_on: Repli
     engine = replica.curves.engine
     place = _wait_for_place(running, places, lengths.answer * tpot)
     queue = busy * own.device / (2 * (1 - busy))
-    first = engine.request + own.latency + (0.0 if prefill_on else tpot * engine.poll / 2)
+    first = engine.request + own.latency + tpot * engine.poll / 2
+    if prefill_on:  # two engines in turn, and the cache on its way between them
+        first += engine.request + transfer_seconds(replica, lengths.prompt)
     mean = first + queue + place
     return Steady(rate, running, places, tpot, decode, mean, first + _TAIL * (queue + place), own, busy, memory)
 
@@ -119,12 +121,6 @@ def prefill_wait(prefill: Prefill, rate: float) -> float | None:
     """Mean seconds a prompt waits before a replica that does nothing else; None when it cannot keep up."""
     busy = rate * prefill.device
     return None if busy > _BUSY else busy * prefill.device / (2 * (1 - busy))
-
-
-def transfer_seconds(replica: Replica, prompt: float) -> float:
-    """Of a prompt's cache from the prefilling to the decoding replica, over one device's network."""
-    memory = check_fits(replica)
-    return (memory.per_token * prompt + memory.per_sequence) * replica.split.pp / replica.network
 
 
 def _good(

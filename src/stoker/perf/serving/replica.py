@@ -2,8 +2,8 @@
 
 This is what benchmarks run, and in steady state what a busy replica sees. A decode step of all running sequences is
 stretched by the prompts that come in meanwhile: in the life of one request every other user's next prompt is
-processed once. TTFT is the own prefill, the rest of the step that runs, and the queue of prompts; that queue is
-long when users start together, and their answers' different lengths spread it round by round.
+processed once. TTFT is the own prefill, the wait until the engine looks, and the queue of prompts, which is long
+when users start together.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from stoker.perf.serving.cache import check_fits
+from stoker.perf.serving.cache import check_fits, transfer_seconds
 from stoker.perf.serving.step import Prefill, Replica, decode_seconds, prefill_seconds
 
 _ITERATIONS = 3  # who waits does not run: the two are found together
@@ -79,7 +79,9 @@ def _service(
     waiting = _queue(users, service / max(1.0, prompts.prefillers), answer, lengths.variation, rounds)
     if users > room:
         waiting += answer * (users - room) / room
-    ttft = engine.request + prompts.alone.latency + waiting + (0.0 if apart else tpot * engine.poll / 2)
+    ttft = engine.request + prompts.alone.latency + waiting + tpot * engine.poll / 2
+    if apart:  # two engines in turn, and the cache on its way between them
+        ttft += engine.request + transfer_seconds(replica, lengths.prompt)
     return Service(ttft, tpot, decode, alone, running, waiting, users * lengths.answer / (ttft + answer))
 
 
@@ -103,15 +105,22 @@ def _stretch(
 
 
 def _queue(users: float, service: float, answer: float, variation: float, rounds: int) -> float:
-    """Mean wait for one's prompt, s. Prompts of a round arrive within a window that widens round by round.
+    """Mean wait for one's prompt, s.
 
-    With n arrivals in w seconds and d = n s - w: (d + sqrt(d^2 + 4 n s^2)) / 4: the fluid queue's d / 2 when
-    prompts come faster than they are processed, and M/D/1's s rho / (2 (1 - rho)) when they do not.
+    Of n users who start together each waits for half of the others: (n - 1) s / 2. Their answers then begin, and
+    end, one prompt apart, so the next prompts come within w >= n s and mostly in order; different lengths mix them:
+    m = sqrt(12 r) x variation x answer after r rounds, w^2 = (n s)^2 + m^2. Two that meet wait s / 2 on average:
+    (n - 1) s^2 m / (2 w^2). In steady state m = w = the time of an answer, and the queue is M/D/1's. Prompts that
+    come faster than they are processed wait for what is left of the round.
     """
-    spread = [_wait(users, service, answer * min(1.0, math.sqrt(12.0 * n) * variation)) for n in range(rounds)]
-    return sum(spread) / rounds if rounds else _wait(users, service, answer)
-
-
-def _wait(count: float, service: float, window: float) -> float:
-    late = count * service - window
-    return (late + math.sqrt(late * late + 4.0 * count * service * service)) / 4.0
+    others = users - 1.0
+    left = max(0.0, others * service - answer)
+    if not rounds:
+        busy = min(0.9, others * service / answer)
+        return left + busy * service / (2.0 * (1.0 - busy))
+    total = others * service / 2.0
+    for past in range(1, rounds):
+        mixed = min(answer, math.sqrt(12.0 * past) * variation * answer)
+        window = math.hypot(users * service, mixed)
+        total += left + others * service * service * mixed / (2.0 * window * window)
+    return total / rounds

@@ -104,7 +104,7 @@ def _seconds(replica: Replica, one: Operation) -> float:
         return one.times * _collective(replica, one)
     common, on = replica.curves.common, replica.on
     bandwidth = float(on.memory_bandwidth or 0.0) or 1.0
-    if one.kind in ("weights", "experts"):
+    if one.kind in ("weights", "experts", "passes"):
         memory, arithmetic = common.weights * bandwidth, _rate(replica, one.formats)
         arithmetic *= common.grouped if one.kind == "experts" else 1.0
         memory *= _streaming(replica, QUANTISATIONS[one.formats])
@@ -126,10 +126,12 @@ def _streaming(replica: Replica, quantisation: Quantisation) -> float:
 
 
 def _rate(replica: Replica, formats: str) -> float:
+    """FLOP/s of large products. Published fp8 checkpoints of models with experts are scaled by block, as fp4 is."""
     quantisation, common = QUANTISATIONS[formats], replica.curves.common
     units = quantisation.units(replica.on)
     rate = replica.on.achieved_flops(units) * common.products
-    return rate * common.narrow if units in ("fp4", "fp8") else rate
+    scaled = units == "fp4" or (units == "fp8" and replica.model.experts is not None)
+    return rate * common.narrow if scaled else rate
 
 
 def _collective(replica: Replica, one: Operation) -> float:

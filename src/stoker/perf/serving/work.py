@@ -33,7 +33,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Operation:
-    kind: str  # "weights", "experts", "cache", "scores", "reduce" and "exchange" over links
+    kind: str  # "weights", "experts", "cache", "scores", "passes"; "reduce" and "exchange" over links
     moved: float = 0.0  # bytes through the device's memory, or over links for a collective
     flops: float = 0.0
     kernels: float = 1.0
@@ -63,6 +63,7 @@ def operations(
     if model.experts:
         yield from _experts(model, model.experts, split, quantisation, batch, local, common)
     yield from _mamba(model, split, beside, batch, local, common)
+    yield from _passes(model, split, batch, local, common)
     yield from _collectives(model, split, local)
     answers = local if batch.decode else batch.sequences / min(split.adp, max(1.0, batch.sequences))
     yield _products(model.embedding_parameters / split.tp, answers, QUANTISATIONS["bf16"], 2, 1)
@@ -188,6 +189,19 @@ def imbalance(rows: float, ranks: int) -> float:
     if ranks <= 1:
         return 1.0
     return min(float(ranks), 1.0 + math.sqrt(2.0 * math.log(ranks) / max(rows, 1.0)))
+
+
+def _passes(model: Transformer, split: Split, batch: Batch, local: float, common: Common) -> Iterator[Operation]:
+    """Reads and writes of activations between products.
+
+    Norms and residuals lie on all devices of a tensor-parallel group; rows that go to experts and back are split.
+    """
+    blocks = model.attention_blocks + model.linear_blocks + model.mamba_blocks
+    blocks += model.dense_blocks + model.expert_blocks
+    yield Operation("passes", local * model.hidden * ACTIVATION * common.passes, kernels=0, times=blocks)
+    if model.experts:
+        rows = batch.tokens * model.experts.per_token / split.ep
+        yield Operation("passes", rows * model.hidden * ACTIVATION * 3, kernels=0, times=model.expert_blocks)
 
 
 def _collectives(model: Transformer, split: Split, local: float) -> Iterator[Operation]:
