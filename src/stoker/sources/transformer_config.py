@@ -9,12 +9,13 @@ from typing import Any
 
 from stoker.errors import BadInput, NotFound
 from stoker.perf.models import transformer
-from stoker.perf.transformer import Attention, Experts, Mamba, Transformer
+from stoker.perf.transformer import Attention, Experts, LinearAttention, Mamba, Transformer
 
 _GATED = (
     "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi3", "granite", "smollm3", "glm4", "cohere",
     "olmo2",
 )  # fmt: skip
+_GATED_DELTA = ("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text")
 _PLAIN = ("gpt_neox", "starcoder2", "nemotron", "opt", "falcon", "bloom")
 
 
@@ -63,8 +64,19 @@ def _stack(config: Mapping[str, Any], name: str, **more: Any) -> Transformer:
         vocabulary=_count(config, "vocab_size"),
         context=int(config.get("max_position_embeddings") or 0),
         tied_embeddings=bool(config.get("tie_word_embeddings", str(config["model_type"]).startswith("gemma"))),
-        **{"attention": _attention(config), "ffn": int(config.get("intermediate_size") or 0), **more},
+        **{
+            "attention": _attention(config),
+            "ffn": int(config.get("intermediate_size") or 0),
+            **_windows(config),
+            **more,
+        },
     )
+
+
+def _windows(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Blocks that look back no further than the window, where the config lists its layers' kinds."""
+    kinds = list(config.get("layer_types") or ())
+    return {"windowed_blocks": kinds.count("sliding_attention")} if "sliding_attention" in kinds else {}
 
 
 def _count(config: Mapping[str, Any], key: str) -> int:
@@ -83,7 +95,9 @@ def _attention(config: Mapping[str, Any]) -> Attention:
             kv_rank=int(config["kv_lora_rank"]),
         )  # fmt: skip
     keys = int(config.get("num_key_value_heads") or heads)
-    return Attention(heads, keys, int(config.get("head_dim") or hidden // heads))
+    window = int(config.get("sliding_window") or 0) if _windows(config) else 0
+    gated = bool(config.get("attn_output_gate", str(config.get("model_type")) in _GATED_DELTA))
+    return Attention(heads, keys, int(config.get("head_dim") or hidden // heads), window=window, gated=gated)
 
 
 def _gated(config: Mapping[str, Any], name: str) -> Transformer:
@@ -124,6 +138,25 @@ def _mixture(config: Mapping[str, Any], name: str) -> Transformer:
     return _stack(config, name, experts=experts, expert_blocks=layers // every)
 
 
+def _gated_delta(config: Mapping[str, Any], name: str) -> Transformer:
+    """Qwen3-Next and Qwen3.5: linear attention in all layers but every fourth or so, with or without experts."""
+    layers = _count(config, "num_hidden_layers")
+    kinds = list(config.get("layer_types") or ())
+    full = kinds.count("full_attention") or layers // int(config.get("full_attention_interval") or 4)
+    linear = LinearAttention(
+        _count(config, "linear_num_key_heads"), _count(config, "linear_num_value_heads"),
+        _count(config, "linear_key_head_dim"), _count(config, "linear_value_head_dim"),
+    )  # fmt: skip
+    more = {"attention_blocks": full, "linear": linear, "linear_blocks": layers - full}
+    if not config.get("num_experts"):
+        return _stack(config, name, **more)
+    shared = int(config.get("shared_expert_intermediate_size") or 0)
+    experts = Experts(
+        int(config["num_experts"]), int(config["num_experts_per_tok"]), int(config["moe_intermediate_size"]), shared
+    )
+    return _stack(config, name, experts=experts, expert_blocks=layers, **more)
+
+
 def _deepseek(config: Mapping[str, Any], name: str) -> Transformer:
     width, layers = int(config["moe_intermediate_size"]), _count(config, "num_hidden_layers")
     shared = width * int(config.get("n_shared_experts") or 0)
@@ -158,7 +191,8 @@ def _nemotron(config: Mapping[str, Any], name: str) -> Transformer:
 _READERS: Mapping[str, Callable[[Mapping[str, Any], str], Transformer]] = {
     **dict.fromkeys(_GATED, _gated),
     **dict.fromkeys(_PLAIN, _plain),
-    **dict.fromkeys(("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss"), _mixture),
+    **dict.fromkeys(("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "minimax_m2"), _mixture),
+    **dict.fromkeys(_GATED_DELTA, _gated_delta),
     **dict.fromkeys(("deepseek_v2", "deepseek_v3", "kimi_k2", "glm4_moe"), _deepseek),
     "nemotron_h": _nemotron,
     "gpt2": _gpt2,
