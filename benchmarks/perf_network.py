@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -240,18 +241,27 @@ def sites(rows: Sequence[Row]) -> None:
 
 
 def bounds(path: Path, rows: Sequence[Row]) -> None:
-    """Measured against what nothing can beat."""
-    print(
-        "\n| case | measured, GB/s | published bound | our ceiling | measured / ours |\n|---|---:|---:|---:|---:|"
-    )
+    """Measured against what nothing can beat, and against what is expected at 16 GiB or the size in the name."""
+    print("\n| case | measured, GB/s | expected | error | published bound | our ceiling | measured / ceiling |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for entry in csv.DictReader(path.open(encoding="utf-8")):
         name = word_in(CARDS, entry["case"])
         ranks, servers, ports = int(entry["gpus"]), int(entry["nodes"]), float(entry["nic_node_GBs"]) * 1e9
         inside = card_fabric(accelerator(name or ""), 8)
-        fabric = replace(inside, network=ports, multicast=inside.multicast and "ring" not in entry["case"])
+        port = nic((word_in(PLATFORMS, entry["case"]) or (8, "ConnectX-7"))[1])
+        fabric = replace(
+            inside, network=ports, multicast=inside.multicast and "ring" not in entry["case"],
+            network_share=float(port.share), network_latency=port.latency, whole_lines=port.whole_lines,
+        )  # fmt: skip
+        told = re.search(r"(\d+)GiB", entry["case"])
+        size = float(int(told[1]) if told else 16) * (1 << 30)
+        expected = expected_bus_bandwidth("all_reduce", size, ranks, fabric, ranks // servers).value
         bound = ceiling("all_reduce", ranks, fabric, ranks // servers).value
         measured = float(entry["measured"])
-        print(f"| {entry['case']} | {measured} | {entry['bound']} | {bound:.0f} | {measured / bound:.2f} |")
+        error = f"{expected:.0f} | {expected / measured - 1:+.1%}"
+        print(
+            f"| {entry['case']} | {measured} | {error} | {entry['bound']} | {bound:.0f} | {measured / bound:.2f} |"
+        )
     over = [
         row for row in rows if row.measured > 1.02 * ceiling(row.kind, row.ranks, row.fabric, row.per_domain).value
     ]

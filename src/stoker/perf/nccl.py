@@ -130,10 +130,10 @@ class Option:
 
 def choose(options: tuple[Option, ...], size: float) -> tuple[Option, float]:
     """The option that the tuner takes for `size` bytes, and what share of its bandwidth it gets at that size."""
-    place = min(23, max(0, int(size / _FIRST_SIZE).bit_length() - 1))
+    place = max(0, int(size / _FIRST_SIZE).bit_length() - 1)
     best, best_cost, best_share = options[0], math.inf, 1.0
     for option in options:
-        share = option.correction[place] if option.correction else 1.0
+        share = option.correction[place] if place < len(option.correction) else 1.0
         cost = option.tuner_latency + option.tuner_slope * size / share
         if cost < best_cost:
             best, best_cost, best_share = option, cost, share
