@@ -124,6 +124,9 @@ class LoginNode:
                 raise Away(f"the connection to {self._settings.ssh} was closed")
             if self._connection and self._connection.alive:
                 return self._connection
+            if self._connection:
+                self._connection.close()
+                self._connection = None
             if time.monotonic() < self._not_before:
                 raise Away(self._trouble)
             try:
@@ -175,7 +178,8 @@ class _Connection:
         self._name = settings.ssh
         self._process = subprocess.Popen(
             [*ssh(settings), "--", settings.ssh, remote],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
         )  # fmt: skip
         self._said: list[str] = []
         self._waiting: dict[int, Future[Any]] = {}
@@ -227,9 +231,10 @@ class _Connection:
                     pipe.close()
 
     def _write(self, content: bytes) -> None:
+        left = memoryview(content)
         try:
-            self._pipe(self._process.stdin).write(content)
-            self._pipe(self._process.stdin).flush()
+            while left:
+                left = left[os.write(self._pipe(self._process.stdin).fileno(), left) :]
         except (OSError, ValueError):
             raise self._away() from None
 
