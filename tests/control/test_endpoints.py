@@ -12,7 +12,8 @@ from stoker.account import Account, Role
 from stoker.app import App
 from stoker.control.rights import platform
 from stoker.endpoint import Endpoint, Replica, ReplicaState
-from stoker.errors import Conflict, NotFound
+from stoker.engine import Key
+from stoker.errors import Away, Conflict, NotFound
 from stoker.job import Job, JobKind
 from stoker.model import ModelVersion
 
@@ -156,3 +157,37 @@ def test_a_key_is_written_whole(app: App, monkeypatch: pytest.MonkeyPatch) -> No
     key = app.endpoints._key_file("occasion")
     assert len(key.read_text()) > 30
     assert key.stat().st_mode & 0o777 == 0o600
+
+
+class Far:
+    """An engine whose jobs are reached through tunnels."""
+
+    def __init__(self) -> None:
+        self.tunnel = 7001
+        self.asked: list[tuple[Key, int]] = []
+
+    def connect(self, key: Key, port: int) -> tuple[str, int]:
+        if not self.tunnel:
+            raise Away("the login node does not answer")
+        self.asked.append((key, port))
+        return "127.0.0.1", self.tunnel
+
+
+def test_the_gateway_goes_the_way_that_the_engine_opens(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = Far()
+    monkeypatch.setattr(app.jobs, "_engine_of", lambda _job: far)
+    endpoint = answering(app, 1)
+    (replica,) = endpoint.replicas
+
+    def way() -> str:
+        app.endpoints._look(endpoint)
+        (routed,) = app.endpoints.route("bot", "speech")
+        return routed.url
+
+    assert way() == "http://127.0.0.1:7001"
+    assert far.asked == [(Key(replica.job, 0), 9)]  # the port that the replica said it listens at
+    far.tunnel = 7002  # after a restart of the platform, or of the tunnel
+    assert way() == "http://127.0.0.1:7002"
+    far.tunnel = 0
+    assert way() == "http://127.0.0.1:7002"  # it may come back; the gateway tells who asks meanwhile
+    assert app.endpoints.get("bot", ANN).replicas[0].url == "http://127.0.0.1:9"  # what is kept is what was said

@@ -44,6 +44,7 @@ def test_from_the_console_to_a_cell(site: Platform, browser: Chrome, tmp_path: P
     browser.open("/notebooks")
     browser.wait(lambda: browser.all("td .st-ready"), seconds=60)  # the page looks again by itself
     browser.choose("zh", "dark")
+    browser.open("/notebooks")
     browser.photograph("notebooks-zh-dark", 1100)
     browser.choose("en", "light")
     browser.open("/notebooks")

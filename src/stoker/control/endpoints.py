@@ -306,6 +306,7 @@ class EndpointDesk:
         for replica in endpoint.replicas:
             if replica.job == job and replica.key_file:
                 Path(replica.key_file).unlink(missing_ok=True)
+        self._ways = {key: way for key, way in self._ways.items() if key[0] != job}
         return replace(endpoint, replicas=tuple(one for one in endpoint.replicas if one.job != job))
 
     def _change(self, name: str, change: Change) -> Endpoint:
