@@ -96,9 +96,9 @@ def _cannot_reach_the_console(browser: Chrome, console: str) -> None:
 def test_with_a_name_of_its_own_an_admin_opens_somebody_elses(
     site: Platform, browser: Chrome, tmp_path: Path
 ) -> None:
-    """Browsers know every name below localhost as this machine."""
+    """Browsers know every name below localhost as this machine. The tab stays open and nobody is at it."""
     zhang = site.app.accounts.authenticate(site.key(Role.USER))
-    job = site.app.notebooks.start(NotebookRequest(folder=str(tmp_path)), zhang).job.id
+    job = site.app.notebooks.start(NotebookRequest(folder=str(tmp_path), idle=20.0), zhang).job.id
     site.app.notebooks.site = Site(f"http://*.localhost:{site.app.notebooks.site.port}")
     browser.driver.switch_to.window(browser.driver.window_handles[0])
     browser.wait(lambda: site.app.notebooks.get(job, site.admin).ready, seconds=60)
@@ -106,7 +106,9 @@ def test_with_a_name_of_its_own_an_admin_opens_somebody_elses(
     browser.wait(lambda: browser.all(".jp-LauncherCard"), seconds=90)
     assert browser.script("return location.hostname") == f"notebook-{job}.localhost"
     assert "stoker" not in browser.script("return document.cookie")  # not even what says the language
-    site.app.notebooks.stop(job, site.admin)
+    _run_a_cell(browser)
+    browser.wait(lambda: site.app.jobs.get(job, site.admin).state.final, seconds=90)
+    assert "nobody used it for 20 s" in site.app.jobs.get(job, site.admin).message
 
 
 def test_no_such_key_was_made(site: Platform) -> None:

@@ -15,7 +15,7 @@ from stoker.control.notebook_secrets import LABEL, NotebookSecrets
 from stoker.control.rights import platform, require, require_sight
 from stoker.engine import Key, Order
 from stoker.engine_config import LOCAL, EngineConfig
-from stoker.errors import BadInput, Denied, MissingExtra, NotFound
+from stoker.errors import Away, BadInput, Denied, MissingExtra, NotFound
 from stoker.job import Job, JobKind, JobSpec, JobState
 from stoker.notebook import Link, Notebook, NotebookRequest, Site, base_path
 
@@ -166,7 +166,10 @@ class NotebookDesk:
         limit = float(job.spec.labels.get(_IDLE, "0"))
         if job.state is not JobState.RUNNING:
             return Notebook(job, idle_limit=limit)
-        told = self._jobs.telemetry(job.id, _PLATFORM)
+        try:
+            told = self._jobs.telemetry(job.id, _PLATFORM)
+        except Away:  # of its engine; whether the notebook answers is not known
+            return Notebook(job, idle_limit=limit)
         use = told.notes.get("use")
         use = use if isinstance(use, Mapping) else {}
         at = use.get("at")
