@@ -90,7 +90,7 @@ def test_recipes_run_with_the_interpreter_of_their_engine(tmp_path: Path) -> Non
     assert luggage(tmp_path).order(ours).spec.command[0] == "/here/python"
     assert luggage(tmp_path, far).order(ours).spec.command[0] == "/opt/stoker/bin/python"
     assert luggage(tmp_path, replace(far, python="")).order(ours).spec.command[0] == "python3"
-    assert luggage(tmp_path, far).order(ours).envs["STOKER_PATHS"] == "/home=/mnt/home"
+    assert luggage(tmp_path, far).order(ours).envs == {"STOKER_PATHS": "/home=/mnt/home"}
     assert luggage(tmp_path).order(ours).envs == {}
     assert luggage(tmp_path, far).order(job()).spec.command[0] == "/here/python"  # a user's own command stays
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,23 +13,15 @@ pytest.importorskip("torch")
 
 from stoker.client import Client
 from stoker.engine_config import EngineConfig
-from stoker.job import Job, JobState, Resources
-from stoker.shipment import ShipmentState, Stage
+from stoker.shipment import ShipmentState
 from tests.labs.slurm import SlurmLab
-from tests.recipes.small_training import write_spec
-from tests.recipes.test_launch import end, launch
 from tests.store.s3 import serving
 
+from . import lost_node
 from .platform import Platform
-from .test_kill import PATIENCE_S, finish, request, wait_until
+from .test_kill import finish, request
 
 pytestmark = [pytest.mark.slow, pytest.mark.train, pytest.mark.slurm]
-
-TRAIN: dict[str, Any] = {"epochs": 40, "checkpoint_every": 5, "threads": 1, "precision": "fp32", "batch": 4}
-
-
-STAGES = ("import", "curate", "train", "evaluate", "export")
-CPUS = {stage: Resources(cpus=2) for stage in STAGES}
 
 
 def engine(slurm: SlurmLab, folder: Path) -> EngineConfig:
@@ -49,46 +38,11 @@ def client(platform: Platform, slurm: SlurmLab, tmp_path: Path) -> Iterator[Clie
     client.close()
 
 
-def trained_to(client: Client, shipment: str, step: int) -> Job:
-    job = wait_until(client, shipment, Stage.TRAIN).stage(Stage.TRAIN).job
-    assert job is not None
-    deadline = time.monotonic() + PATIENCE_S
-    while (client.shipments.telemetry(shipment, Stage.TRAIN).step or 0) < step:
-        assert time.monotonic() < deadline, client.jobs.get(job)
-        time.sleep(0.05)
-    return client.jobs.get(job)
-
-
 @pytest.mark.timeout(900)
 def test_a_node_lost_in_the_middle_changes_nothing_of_what_is_learnt(
     client: Client, platform: Platform, slurm: SlurmLab, data: Path, tiny_base: Path, tmp_path: Path
 ) -> None:
-    asked = replace(
-        request(data, tiny_base), settings={"train": {"seed": 1, **TRAIN}}, engine="hpc", nodes=2, deploy=False,
-        resources={**CPUS, "train": Resources(accelerators=1, cpus=2)},
-    )  # fmt: skip
-    shipment = client.shipments.create(asked)
-    job = trained_to(client, shipment.id, 7)
-    assert len({placement.node for placement in job.placements}) == 2
-    slurm.kill_node(job.placements[1].node)
-
-    ended = finish(client, shipment.id)
-    assert ended.state is ShipmentState.SUCCEEDED, ended.message
-    again = client.jobs.get(job.id)
-    assert (again.state, again.attempt) == (JobState.SUCCEEDED, 2)
-    assert job.placements[1].node not in {placement.node for placement in again.placements}
-    first = client.jobs.telemetry(job.id).signals["loss"].samples[0]
-    assert first.step is not None
-    assert first.step > 5, "it began anew instead of going on from its checkpoint"
-    assert ended.stage(Stage.TRAIN).result["ranks"] == 2
-
-    curated = platform.home / "artifacts" / ended.stage(Stage.CURATE).key
-    undisturbed = write_spec(
-        tmp_path / "whole", "train", {"method": "lora", **asked.settings["train"]}, base=tiny_base, data=curated
-    )
-    assert end(launch(undisturbed, devices=2)) == [0]
-    whole = json.loads((tmp_path / "whole" / "train" / "result.json").read_text())
-    assert ended.stage(Stage.TRAIN).result["loss_digest"] == whole["loss_digest"]
+    lost_node.check(client, "hpc", slurm.kill_node, platform.home, data, tiny_base, tmp_path)
 
 
 @pytest.mark.timeout(900)
@@ -104,7 +58,7 @@ def test_from_data_to_an_answer_with_artifacts_in_s3(
         client = platform.start()
         try:
             client.engines.add(engine(slurm, tmp_path))
-            asked = replace(request(data, tiny_base, max_steps=4), engine="hpc", resources=CPUS)
+            asked = replace(request(data, tiny_base, max_steps=4), engine="hpc", resources=lost_node.CPUS)
             ended = finish(client, client.shipments.create(asked).id)
             assert ended.state is ShipmentState.SUCCEEDED, ended.message
             (endpoint,) = client.endpoints.list()

@@ -38,7 +38,7 @@ class Luggage:
         return replace(
             plain,
             spec=_with_python(job.spec, config),
-            envs={**plain.envs, **_elsewhere(config)},
+            envs={**plain.envs, **_paths(config)},
             package=package,
             files=self._files(job.spec.attached),
         )
@@ -60,10 +60,8 @@ def _with_python(spec: JobSpec, config: EngineConfig | None) -> JobSpec:
     return replace(spec, command=(config.python or _PYTHON, *spec.command[1:]))
 
 
-def _elsewhere(config: EngineConfig | None) -> Mapping[str, str]:
-    """What differs on the nodes of another engine: a service must be reached from here, and paths may be others."""
-    if config is None:
+def _paths(config: EngineConfig | None) -> Mapping[str, str]:
+    """How the recipes' frame finds what it knows by the platform's paths."""
+    if config is None or not config.paths:
         return {}
-    paths = "\n".join(f"{here}={there}" for here, there in sorted(config.paths.items()))
-    bind = {"STOKER_BIND": "0.0.0.0"}  # noqa: S104 -- services have a key, and the node's address is not known yet
-    return {**bind, "STOKER_PATHS": paths} if paths else bind
+    return {"STOKER_PATHS": "\n".join(f"{here}={there}" for here, there in sorted(config.paths.items()))}

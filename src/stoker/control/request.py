@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stoker.account import Account
 from stoker.cluster import Node
+from stoker.engine_config import LOCAL
 from stoker.errors import BadInput, Conflict, MissingExtra, NotFound, near
 from stoker.home import Home
 from stoker.perf import memory
@@ -112,7 +113,9 @@ class RequestReader:
 
 
 def _check_extras(request: ShipmentRequest) -> None:
-    """The recipes' heavy libraries, looked for without loading them: jobs run with this very interpreter."""
+    """The recipes' heavy libraries, looked for without loading them: jobs here run with this very interpreter."""
+    if request.engine not in ("", LOCAL):
+        return
     wanted = {"data": "numpy", "train": "torch", **({"serve": "xllamacpp"} if request.deploy else {})}
     missing = [extra for extra, library in wanted.items() if find_spec(library) is None]
     if missing:

@@ -2,20 +2,27 @@
 
 Each node runs it (`JobSpec.each_node`); torchrun starts one rank a device and lets the ranks of all nodes meet at
 the first one, as the engine's environment says. A rank that fails ends those of its node with its own exit code,
-the engine then ends the other nodes. A job of one rank runs in this very process.
+the engine then ends the other nodes. A node whose ranks only miss the others is not the cause: it waits until the
+engine, which will have noticed the dead node or the failed one, ends it. A job of one rank runs in this process.
 """
 
 from __future__ import annotations
 
 import os
 import runpy
+import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
 import psutil
+
+# Exit codes of ranks that miss others: `ranks.PEERS_LOST`, and SIGABRT, with which NCCL's watchdog ends a rank.
+_LEFT_ALONE = (75, 134)
+_PATIENCE_S = 900.0  # Slurm takes a node for dead after 300 s of silence, Kubernetes after 40 s
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,16 @@ def main(recipe: str, spec: str) -> NoReturn:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
         sys.exit(0)
     os.environ.update(gang.environment(os.environ))
-    sys.exit(_torchrun([*gang.torchrun, "-m", module, spec]))
+    code = _torchrun([*gang.torchrun, "-m", module, spec])
+    if gang.nodes > 1 and code in _LEFT_ALONE:
+        _await_the_end()
+    sys.exit(code)
+
+
+def _await_the_end() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torchrun's own would unwind
+    print(f"stoker: waiting up to {_PATIENCE_S:.0f} s for the engine to tell why", file=sys.stderr, flush=True)
+    time.sleep(_PATIENCE_S)
 
 
 def _torchrun(arguments: list[str]) -> int:
@@ -101,9 +117,10 @@ def _torchrun(arguments: list[str]) -> int:
         run.main(arguments)
     except ChildFailedError as error:
         _, first = error.get_first_failure()
-        print(f"stoker: rank {first.local_rank} of this node failed first", file=sys.stderr, flush=True)
-        code = int(first.exitcode)
-        return code if code > 0 else 128 - code
+        code = int(first.exitcode) if first.exitcode > 0 else 128 - int(first.exitcode)
+        if code not in _LEFT_ALONE:
+            print(f"stoker: rank {first.local_rank} of this node failed first", file=sys.stderr, flush=True)
+        return code
     except SignalException as signalled:
         return 128 + int(signalled.sigval)
     return 0

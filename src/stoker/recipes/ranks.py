@@ -7,8 +7,10 @@ has over all ranks, so the sum is already the mean. No wrapper stands between th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,6 +18,25 @@ import torch
 from torch import distributed
 
 V = TypeVar("V")
+
+
+PEERS_LOST = 75  # exit code of a rank that others left alone: EX_TEMPFAIL, not the cause of anything
+_CAUSE_FIRST_S = 5.0  # so that the rank that is the cause has ended before those that only miss it
+
+
+class PeersLost(SystemExit):
+    """Other ranks are gone: killed with their node, or ended by what they will have told themselves."""
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Around everything that needs the others. Gloo says RuntimeError, NCCL a subclass of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        print(f"stoker: the other ranks are gone: {str(error).splitlines()[0][:200]}", file=sys.stderr, flush=True)
+        time.sleep(_CAUSE_FIRST_S)
+        raise PeersLost(PEERS_LOST) from None
 
 
 @dataclass(frozen=True)
@@ -36,7 +57,8 @@ class Ranks:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         flat = torch.cat([parameter.grad.flatten() for parameter in moving if parameter.grad is not None])
-        distributed.all_reduce(flat)
+        with _together():
+            distributed.all_reduce(flat)
         at = 0
         for parameter in moving:
             size = parameter.numel()
@@ -48,7 +70,8 @@ class Ranks:
         if self.count == 1:
             return value
         total = torch.tensor([value], dtype=torch.float64 if on.type == "cpu" else torch.float32, device=on)
-        distributed.all_reduce(total)
+        with _together():
+            distributed.all_reduce(total)
         return float(total)
 
     def tell(self, value: V) -> V:
@@ -56,7 +79,8 @@ class Ranks:
         if self.count == 1:
             return value
         told = [value]
-        distributed.broadcast_object_list(told, src=0)
+        with _together():
+            distributed.broadcast_object_list(told, src=0)
         return told[0]
 
     def share(self, tensors: Mapping[str, torch.Tensor], on: torch.device) -> Mapping[str, torch.Tensor]:
@@ -67,13 +91,15 @@ class Ranks:
         shared: dict[str, torch.Tensor] = {}
         for name, (shape, dtype) in shapes.items():
             shared[name] = tensors[name].to(on) if self.first else torch.empty(shape, dtype=dtype, device=on)
-            distributed.broadcast(shared[name], src=0)
+            with _together():
+                distributed.broadcast(shared[name], src=0)
         return shared
 
     def wait(self) -> None:
         """Until every rank is here."""
         if self.count > 1:
-            distributed.barrier()
+            with _together():
+                distributed.barrier()
 
 
 def join(on: torch.device) -> Ranks:
@@ -83,7 +109,8 @@ def join(on: torch.device) -> Ranks:
         return Ranks()
     if on.type == "cuda":
         torch.cuda.set_device(on)
-    distributed.init_process_group("nccl" if on.type == "cuda" else "gloo")
+    with _together():
+        distributed.init_process_group("nccl" if on.type == "cuda" else "gloo")
     return Ranks(distributed.get_rank(), count)
 
 
