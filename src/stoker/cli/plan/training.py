@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json as jsons
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from stoker.cli.plan.cluster import ClusterFile, Count, Explain, Gpu, Nic, described
-from stoker.cli.render import AsJson, clean, columns, say
+from stoker.cli.render import AsJson, clean, columns, note, say
 from stoker.cli.texts import t, word
 from stoker.errors import BadInput
 from stoker.perf.layout import Workload
 from stoker.perf.precision import precision as read_precision
+from stoker.perf.site import calibrate_site
 from stoker.perf.stack import stack as find_stack
 from stoker.plan.training import Plan, Search, search
+from stoker.sources.measurements import measurements
 from stoker.sources.transformer_config import find_transformer
 from stoker.units import format_bytes, format_duration
 
@@ -34,6 +37,10 @@ def training(
         float, typer.Option("--hour-price", help="What one accelerator costs for an hour, in your currency.")
     ] = 0.0,
     stack: Annotated[str, typer.Option("--stack", help="Whose kernels: megatron, pytorch-fsdp, ...")] = "megatron",
+    measured: Annotated[
+        Path | None,
+        typer.Option("--measured", metavar="FILE", help="What this site measured, in YAML."),
+    ] = None,
     keep: Annotated[int, typer.Option("--best", help="How many layouts to show.")] = 5,
     explain: Explain = False,
     json: AsJson = False,
@@ -42,6 +49,10 @@ def training(
     if keep < 1 or tokens < 0 or hour_price < 0:
         raise BadInput("--best must be 1 or more, --tokens and --hour-price 0 or more")
     shape, hardware = find_transformer(model), described(cluster, gpu, count, nic)
+    if measured is not None:
+        site = calibrate_site(hardware, measurements(measured))
+        hardware = site.hardware
+        note(site.sentence())
     narrow = precision.strip().casefold()
     workload = Workload(
         batch, sequence, read_precision(precision), block_scaled=narrow.startswith(("mx", "nv")), states="lean"
