@@ -44,6 +44,7 @@ class Node:
     site: str = ""  # "on-prem", "cloud", "edge": its engine's
     taints: tuple[str, ...] = ()  # only jobs that tolerate all of them come here: "edge", "team=speech"
     host: str = ""  # the machine, where two engines know one by different names; empty: its name
+    rations_memory: bool = False  # jobs that name no memory get their CPUs' share of it, as Slurm gives it out
     address: str = ""  # where its services are reached from other nodes; empty: its name
 
     @property

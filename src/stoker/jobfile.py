@@ -237,15 +237,19 @@ def _image(name: str, value: Any) -> str:
 
 
 def _mounts(name: str, value: Any) -> tuple[Mount, ...]:
-    """``/data:/data:ro``, or a list of such."""
+    return parse_mounts(_words(name, value), name)
+
+
+def parse_mounts(texts: Sequence[str], what: str) -> tuple[Mount, ...]:
+    """``/data:/data:ro``, ``/data`` or ``pvc:NAME:/data``, each; raises BadInput beginning with `what`."""
     mounts: list[Mount] = []
-    for text in _words(name, value):
+    for text in texts:
         kind, _, rest = text.partition(":") if text.startswith("pvc:") else ("", "", text)
         source, _, target = rest.partition(":")
         target, _, mode = target.partition(":")
         if mode not in ("", "ro", "rw"):
             raise BadInput(
-                f'{name}: "{text}" was given; write /on/node:/in/container, with :ro to only read', param=name
+                f'{what}: "{text}" was given; write /on/node:/in/container, with :ro to only read', param="mounts"
             )
         mounts.append(Mount(f"{kind}:{source}" if kind else source, target or source, mode == "ro"))
     return tuple(mounts)

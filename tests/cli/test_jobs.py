@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stoker.cli.run import _on_each_node
 from tests.api.platform import Site
 from tests.cli.conftest import Said, Stoker
 
@@ -260,3 +261,13 @@ def test_a_sent_tree_is_where_the_job_begins(
     packages = [file for file in stoker("files", "list", "--json").json if file["purpose"] == "package"]
     assert len(packages) == 2  # before and after the job file was written
     assert stoker("run", "--send", str(tmp_path / "none"), "--", "true").code == 2
+
+
+def test_a_command_on_several_nodes_runs_on_each_unless_told() -> None:
+    assert [_on_each_node(*wish) for wish in ((None, None, 2), (None, None, 1), (None, None, None))] == [
+        True,
+        False,
+        False,
+    ]
+    assert _on_each_node(None, Path("job.yaml"), 2) is None
+    assert _on_each_node(False, None, 2) is False

@@ -148,7 +148,10 @@ def test_a_refusal_is_a_failure_until_it_is_forgotten(courier: Courier, engine: 
     engine.refuse.add(Key(1, 1))
     courier.step()
     courier.submit([order(1)])
+    woken: list[int] = []
+    courier.notify(lambda: woken.append(1))
     courier.step()
+    assert woken
     seen = courier.states()[Key(1, 1)]
     assert (seen.state, seen.reason, seen.message) == (JobState.FAILED, "Refused", "no such partition")
     courier.forget([Key(1, 1)])

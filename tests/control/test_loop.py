@@ -287,6 +287,18 @@ def test_a_job_that_its_engine_keeps_waiting_is_called_back_and_placed_anew(
     assert engine.handed[-1] == Key(job, 2)
 
 
+def test_what_is_wrong_with_the_job_itself_is_no_reason_to_place_it_anew(
+    bench: Bench, engine: ScriptedEngine
+) -> None:
+    job = bench.add()
+    bench.tick()
+    engine.orders[Key(job, 1)] = Observation(JobState.STARTING, reason="ImagePullBackOff")
+    bench.tick()
+    bench.clock.advance(10 * PATIENCE_S)
+    bench.tick()
+    assert (bench.job(job).state, engine.cancelled) == (JobState.STARTING, [])
+
+
 def test_a_job_that_begins_just_when_it_is_called_back_is_not_run_twice(
     bench: Bench, engine: ScriptedEngine
 ) -> None:

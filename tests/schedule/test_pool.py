@@ -84,3 +84,11 @@ def test_an_exclusive_job_takes_whole_nodes_and_waits_for_them() -> None:
     assert where(plan(nodes, [job(2, 1, exclusive=True)], (small,))) == {2: ("a", ["a1"])}
     whole = on(job(2, 1, exclusive=True), "a", Placement("a1", (0,)))
     assert where(plan(nodes[1:], [job(3, 1)], (whole,))) == {}
+
+
+def test_where_memory_is_rationed_a_job_that_names_none_takes_its_share() -> None:
+    rationed = [node("a0", "a", rations_memory=True), node("a1", "a", rations_memory=True)]
+    greedy = ForeignJob("a", "1", "theirs", "eve", JobState.RUNNING, (Held("a0", cpus=1, memory=64 << 30),))
+    assert where(plan(rationed, [job(1, 1)], others=(greedy,))) == {1: ("a", ["a1"])}
+    assert where(plan([node("a0", "a")], [job(1, 1)], others=(greedy,))) == {1: ("a", ["a0"])}
+    assert len(where(plan(rationed[:1], [job(number, 0) for number in range(1, 20)]))) == 16

@@ -18,6 +18,7 @@ from stoker.cli.wish import Here, folder, read_wish
 from stoker.client import Client
 from stoker.errors import BadInput
 from stoker.job import Job, JobSpec, Resources
+from stoker.jobfile import parse_mounts
 from stoker.spelling import parse_accelerators, parse_array, parse_assignments, parse_dependencies
 from stoker.units import parse_bytes, parse_duration
 
@@ -68,6 +69,17 @@ def run(
     queue: Annotated[str, typer.Option("--queue", "-p", help="Queue.")] = "",
     account: Annotated[str, typer.Option("--account", "-A", help="Account.")] = "",
     engine: Annotated[str, typer.Option(help="Where to run: an engine's name.")] = "",
+    qos: Annotated[str, typer.Option(help="Quality of service, on Slurm.")] = "",
+    reservation: Annotated[str, typer.Option(help="Reservation, on Slurm.")] = "",
+    site: Annotated[list[str] | None, typer.Option(help="Acceptable site of the engine: on-prem.")] = None,
+    tolerate: Annotated[list[str] | None, typer.Option(help="A taint that does not keep it away.")] = None,
+    image: Annotated[str, typer.Option(help="Container image.")] = "",
+    mount: Annotated[list[str] | None, typer.Option(help="/on/node:/in/container, with :ro to only read.")] = None,
+    exclusive: Annotated[bool | None, typer.Option("--exclusive", help="Whole nodes.")] = None,
+    each_node: Annotated[
+        bool | None,
+        typer.Option("--each-node/--first-node", help="With several nodes: where it runs; commands on each."),
+    ] = None,
     follow_it: Annotated[
         bool, typer.Option("--follow", "-f", help="Print its output; exit with its code.")
     ] = False,
@@ -98,6 +110,14 @@ def run(
         queue=queue,
         account=account,
         engine=engine,
+        qos=qos,
+        reservation=reservation,
+        sites=tuple(site or ()) or None,
+        tolerations=tuple(tolerate or ()) or None,
+        image=image,
+        mounts=parse_mounts(mount, "--mount") if mount else None,
+        exclusive=exclusive,
+        each_node=_on_each_node(each_node, file, nodes),
         time_limit=parse_duration(time) if time else None,
         grace=parse_duration(grace) if grace else None,
         depends=parse_dependencies(after) if after else None,
@@ -125,6 +145,11 @@ def _submit(client: Client, spec: JobSpec, follow_it: bool, wait_it: bool, json:
     if wait_it:
         return max(exit_code(job) for job in client.jobs.wait(*(job.id for job in jobs)))
     return 0
+
+
+def _on_each_node(given: bool | None, file: Path | None, nodes: int | None) -> bool | None:
+    """A command runs on every node it asks for, as under srun; what a file says stands, unless told."""
+    return (nodes or 1) > 1 if given is None and file is None else given
 
 
 def _override(spec: JobSpec, **options: Any) -> JobSpec:

@@ -251,6 +251,8 @@ class Courier:
                     del self._outbox.cancels[key]
             for order in orders:
                 self._handed_over(order.key, refused.get(order.key, ""))
+        if refused:
+            self._wake()
 
     def _handed_over(self, key: Key, refused: str) -> None:
         if refused:

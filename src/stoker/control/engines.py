@@ -69,15 +69,17 @@ class EngineDesk:
         if config.name in self._roster:
             raise Conflict(f'there is an engine "{config.name}" already; choose another name or remove it first')
         engine = self._build(config)
+        nodes: Sequence[Node] = ()
         try:
             if check:
-                engine.inventory()
+                nodes = engine.inventory()
             self._store.add(config)
         except BaseException:
             engine.close()
             raise
         self._open(config, engine)
-        return self.get(config.name, who)
+        devices = sum(len(node.devices) for node in nodes)
+        return replace(self.get(config.name, who), nodes=len(nodes), devices=devices)
 
     def remove(self, name: str, who: Account) -> None:
         """Forget an engine. Raises Conflict while jobs of ours are on it; what others run there is not touched."""

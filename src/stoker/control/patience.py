@@ -12,6 +12,9 @@ from stoker.engine import Key, Observation
 from stoker.job import Job, JobState
 
 PATIENCE_S = 120.0
+# Parts of the reasons, of Slurm and Kubernetes, that say the place is not there any more. What is wrong with the
+# job itself, such as its image or a limit of its account, would be as wrong elsewhere.
+_PLACE_GONE = ("Resources", "Priority", "ReqNodeNotAvail", "Unschedulable", "Insufficient")
 CALLED_BACK = "CalledBack"  # reason of a job that is being taken out of its engine, to be placed anew
 
 
@@ -22,11 +25,15 @@ class Patience:
         self._since: dict[Key, float] = {}
 
     def worn(self, said: Iterable[tuple[Job, Observation]], now: float) -> list[tuple[Job, Observation]]:
-        """Those jobs of `said` that their engine has kept waiting, with a reason, for too long."""
+        """Those jobs of `said` that their engine has kept waiting for a place for too long."""
         waiting = {
             Key(job.id, job.attempt): (job, seen)
             for job, seen in said
-            if job.state is JobState.STARTING and seen.state is JobState.STARTING and seen.reason
+            if job.state is JobState.STARTING and seen.state is JobState.STARTING and _place_gone(seen)
         }
         self._since = {key: self._since.get(key, now) for key in waiting}
         return [waiting[key] for key, since in self._since.items() if now - since >= PATIENCE_S]
+
+
+def _place_gone(seen: Observation) -> bool:
+    return any(part in seen.reason for part in _PLACE_GONE)

@@ -103,7 +103,8 @@ class Field:
 
     def _change_row(self, row: int, spec: JobSpec, placement: Placement, sign: int) -> None:
         need, node, columns = spec.resources, self.layout.nodes[row], self.layout.columns[row]
-        cpus, memory, devices, milli = need.cpus, need.memory, placement.devices, need.milli
+        cpus, devices, milli = need.cpus, placement.devices, need.milli
+        memory = need.memory or self.layout.ration[row] * max(1, need.cpus)
         if spec.exclusive:
             cpus, memory, devices, milli = node.cpus, node.memory, tuple(columns), WHOLE
         self.cpus[row] += sign * cpus
@@ -205,7 +206,8 @@ class Field:
     def _score(self, spec: JobSpec, scores: _Scores, rows: Ints) -> None:
         need = spec.resources
         scores.score[rows] = _NEVER
-        room = (self.cpus[rows] >= need.cpus) & (self.memory[rows] >= need.memory) & (self.slots[rows] >= 1)
+        memory = need.memory or self.layout.ration[rows] * max(1, need.cpus)
+        room = (self.cpus[rows] >= need.cpus) & (self.memory[rows] >= memory) & (self.slots[rows] >= 1)
         if spec.exclusive:
             room &= self._untouched(rows)
         rows = rows[room]

@@ -34,6 +34,7 @@ class Layout:
     cpus: Floats
     memory: Floats  # bytes
     slots: Ints
+    ration: Floats  # bytes for each CPU of a job that names no memory
 
     def whole(self) -> Ints:
         """Thousandths of each device while nothing is held."""
@@ -78,5 +79,6 @@ def layout_of(nodes: Iterable[Node]) -> Layout:
         engines={engine: np.array(found) for engine, found in engines.items()},
         cpus=np.array([node.cpus for node in rows], dtype=np.float64),
         memory=np.array([node.memory for node in rows], dtype=np.float64),
+        ration=np.array([node.memory // node.cpus if node.rations_memory and node.cpus else 0.0 for node in rows]),
         slots=np.array([max(_LEAST_SLOTS, node.cpus * _SLOTS_PER_CPU) for node in rows], dtype=np.int64),
     )

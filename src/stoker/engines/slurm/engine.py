@@ -137,8 +137,8 @@ class SlurmEngine:
 
     def inventory(self) -> tuple[Node, ...]:
         with self._lock:
-            self._connect()
-            return tuple(one.node for one in self._fresh_nodes().values())
+            rations = self._connect().memory_counts
+            return tuple(replace(one.node, rations_memory=rations) for one in self._fresh_nodes().values())
 
     def close(self) -> None:
         """The jobs go on; so does what was already being said to Slurm."""
