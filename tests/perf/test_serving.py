@@ -109,6 +109,11 @@ def test_formats_without_units_are_unpacked() -> None:
         QUANTISATIONS["bf16"].units(replace(a100, peak={}))
 
 
+def test_cards_without_bf16_serve_in_fp16() -> None:
+    assert QUANTISATIONS["bf16"].units(accelerator("T4")) == "fp16"
+    assert decode_seconds(replica("llama-3.2-1b", "T4"), 1, 1000) > decode_seconds(replica("llama-3.2-1b"), 1, 1000)
+
+
 def test_users_beyond_the_cache_wait() -> None:
     of = replica("llama-3.1-70b", "H100", "fp8", tp=2)
     room = memory(of).sequences(8300, 1)

@@ -109,7 +109,8 @@ def _seconds(replica: Replica, one: Operation) -> float:
         arithmetic *= common.grouped if one.kind == "experts" else 1.0
         memory *= _streaming(replica, QUANTISATIONS[one.formats])
     else:
-        memory, arithmetic = common.cache * bandwidth, on.achieved_flops("bf16") * common.scores
+        sixteen = QUANTISATIONS["bf16"].units(on)  # bf16, or fp16 on cards before it
+        memory, arithmetic = common.cache * bandwidth, on.achieved_flops(sixteen) * common.scores
     a, b = one.moved / memory, one.flops / arithmetic
     longer = max(a, b)
     if not longer:
