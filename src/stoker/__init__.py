@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stoker.account import Account, Role
     from stoker.client import Client, Info, Login
+    from stoker.client.slurm_executor import SlurmExecutor, slurm_executor
     from stoker.cluster import Device, Node
     from stoker.endpoint import Endpoint, Replica, ReplicaState
     from stoker.errors import (
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "stoker.account": ("Account", "Role"),
     "stoker.client": ("Client", "Info", "Login"),
+    "stoker.client.slurm_executor": ("SlurmExecutor", "slurm_executor"),
     "stoker.cluster": ("Device", "Node"),
     "stoker.endpoint": ("Endpoint", "Replica", "ReplicaState"),
     "stoker.errors": (
@@ -60,8 +62,8 @@ __all__ = [
     "Dependency", "Device", "Endpoint", "Finding", "Info", "Job", "JobEvent", "JobKind", "JobSpec", "JobState",
     "Link", "Login", "MissingExtra", "ModelSummary", "ModelVersion", "Node", "NotFound", "Notebook",
     "NotebookRequest", "Promotion", "Replica", "ReplicaState", "Resources", "Role", "Shipment",
-    "ShipmentRequest", "ShipmentState", "Stage", "StageState", "StokerError", "Telemetry", "TooLarge", "Unfit",
-    "Verdict", "__version__",
+    "ShipmentRequest", "ShipmentState", "SlurmExecutor", "Stage", "StageState", "StokerError", "Telemetry",
+    "TooLarge", "Unfit", "Verdict", "__version__", "slurm_executor",
 ]  # fmt: skip
 
 

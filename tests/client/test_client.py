@@ -169,8 +169,8 @@ def test_the_public_names() -> None:
         "Dependency", "Device", "Endpoint", "Finding", "Info", "Job", "JobEvent", "JobKind", "JobSpec", "JobState",
         "Link", "Login", "MissingExtra", "ModelSummary", "ModelVersion", "Node", "NotFound", "Notebook",
         "NotebookRequest", "Promotion", "Replica", "ReplicaState", "Resources", "Role", "Shipment",
-        "ShipmentRequest", "ShipmentState", "Stage", "StageState", "StokerError", "Telemetry", "TooLarge", "Unfit",
-        "Verdict",
+        "ShipmentRequest", "ShipmentState", "SlurmExecutor", "Stage", "StageState", "StokerError", "Telemetry",
+        "TooLarge", "Unfit", "Verdict", "slurm_executor",
     ]  # fmt: skip
     tree = ast.parse(Path(stoker.__file__).read_text())
     (typed,) = (node for node in tree.body if isinstance(node, ast.If))

@@ -20,6 +20,7 @@ from stoker.engines.slurm.squeue import Row, seconds, word
 from stoker.errors import Away, Conflict, Denied, NotFound
 
 _IDS_AT_ONCE = 2000  # job ids in one argument list
+_CANCELS_AT_ONCE = 50  # signals go to each job's nodes one after the other: a call has to end in its time
 # Complaints that a later moment cures. All else that sbatch says is about the job.
 _PASSING = re.compile(
     r"unable to contact|timed out|zero bytes|connection refused|communication|try again|temporarily|"
@@ -137,8 +138,8 @@ class Commands:
         raise Away(f"scontrol: {ran.complaint}")
 
     def _scancel(self, ids: Sequence[int], *options: str) -> None:
-        for first in range(0, len(ids), _IDS_AT_ONCE):
-            ran = self._run("scancel", (*options, *map(str, ids[first : first + _IDS_AT_ONCE])))
+        for first in range(0, len(ids), _CANCELS_AT_ONCE):
+            ran = self._run("scancel", (*options, *map(str, ids[first : first + _CANCELS_AT_ONCE])))
             if ran.code is None or (ran.code and _PASSING.search(ran.err) and not _GONE.search(ran.err)):
                 raise Away(f"scancel: {ran.complaint}")
 
