@@ -45,6 +45,7 @@ class Node:
     taints: tuple[str, ...] = ()  # only jobs that tolerate all of them come here: "edge", "team=speech"
     host: str = ""  # the machine, where two engines know one by different names; empty: its name
     rations_memory: bool = False  # jobs that name no memory get their CPUs' share of it, as Slurm gives it out
+    slots: int = 0  # jobs at once at most, where its engine has such a limit; 0: by its CPUs
     address: str = ""  # where its services are reached from other nodes; empty: its name
 
     @property

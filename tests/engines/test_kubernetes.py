@@ -133,3 +133,7 @@ def test_nothing_of_a_gang_runs_when_one_pod_is_refused(site: Site, tmp_path: Pa
     site.cluster.call("PATCH", path, {"spec": {"hard": {"pods": "3"}}}, kind="application/merge-patch+json")
     assert end_of(engine, one.key).state is JobState.SUCCEEDED
     assert (tmp_path / "ran").read_text() == "ran\n" * 3
+
+
+def test_a_node_takes_no_more_pods_than_it_may(site: Site) -> None:
+    assert {node.slots for node in site.open().inventory()} == {110}

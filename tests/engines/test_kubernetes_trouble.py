@@ -49,6 +49,9 @@ def test_a_dead_node_ends_its_jobs_and_is_not_offered(site: Site) -> None:
     wait_until(engine, one.key, lambda _seen: engine.logs(one.key) == b"up\n")
     try:
         site.cluster.die("gpu3")
+        site.cluster.wait(
+            lambda: "deletionTimestamp" in site.pod(one.key)["metadata"], "Kubernetes does not notice"
+        )
         seen = end_of(engine, one.key)
         assert (seen.state, seen.reason) in (
             (JobState.NODE_FAIL, "NodeFail"),
@@ -411,3 +414,67 @@ def test_what_a_job_listens_on_is_reached(site: Site, reach: str, tmp_path: Path
     for _ in range(2):
         with urllib.request.urlopen(f"http://{host}:{port}/hello", timeout=10) as reply:
             assert reply.read() == b"from the pod\n" * 10_000
+
+
+# while we were not looking
+
+
+def test_a_pod_deleted_while_no_platform_ran_is_told_as_such(site: Site) -> None:
+    engine = site.open()
+    one = order(engine, JobSpec(script="#!/bin/sh\nsleep 600\n"))
+    engine.submit([one])
+    begun(engine, one.key)
+    engine.close()
+    path = f"{pods_path(site)}/{site.pod(one.key)['metadata']['name']}?gracePeriodSeconds=0"
+    site.cluster.call("DELETE", path)
+    again = site.open()
+    seen = end_of(again, one.key)
+    assert (seen.state, seen.reason) == (JobState.CANCELLED, "Deleted")
+    again.submit([one])
+    assert again.states()[one.key].state is JobState.CANCELLED
+    again.forget([one.key])
+    assert site.ours() == []
+
+
+def test_a_pod_of_ours_that_nobody_remembers_is_told_and_can_be_ended(site: Site) -> None:
+    """As when a request of a killed platform arrives after everything was over."""
+    engine = site.open()
+    labels = {
+        "stoker/installation": site.installation, "stoker/job": "77", "stoker/attempt": "1", "stoker/rank": "0"
+    }  # fmt: skip
+    pod = {
+        "metadata": {"name": "late", "labels": labels},
+        "spec": {"containers": [{"name": "main", "image": "lab/sleep-600"}]},
+    }
+    site.cluster.call("POST", pods_path(site), pod)
+    assert wait_until(engine, Key(77, 1), lambda _seen: True).state is JobState.STARTING
+    engine.cancel([Key(77, 1)], grace=0)
+    until(lambda: engine.states() == {}, "it is gone")
+    assert site.ours() == []
+
+
+@pytest.mark.parametrize("kept", [200, 20], ids=["overlap", "gap"])
+def test_a_log_that_the_node_rotated_is_joined(site: Site, tmp_path: Path, kept: int) -> None:
+    """`kept` lines of what was copied are still there, with what came after."""
+    go = tmp_path / "go"
+    text = (
+        f"i=0; while [ $i -lt 300 ]; do echo line-$i; i=$((i+1)); done; while [ ! -e {go} ]; do sleep 0.1; done; "
+    )
+    engine = site.open()
+    one = order(engine, shell(text + "echo the end"))
+    engine.submit([one])
+    wait_until(engine, one.key, lambda _seen: engine.logs(one.key).endswith(b"line-299\n"))
+    whole = engine.logs(one.key)
+    engine.close()
+    log = site.cluster.folder / "kubelet" / site.pod(one.key)["metadata"]["uid"] / "main.log"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[-kept:]))
+    again = site.open()
+    go.touch()
+    end_of(again, one.key)
+    told = again.logs(one.key)
+    if kept == 200:
+        assert told == whole + b"the end\n"
+    else:
+        assert told.startswith(whole + b"\n[stoker] the node rotated this log")
+        assert told.endswith(b"line-299\nthe end\n")

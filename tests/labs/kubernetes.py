@@ -37,6 +37,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 BINARIES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _PATIENCE_S = 90.0
+_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")  # it ends when the test run does, however that ends
 _CONTROLLERS = (
     "nodelifecycle", "garbagecollector", "namespace", "podgc", "resourcequota", "serviceaccount",
     "serviceaccount-token", "root-ca-cert-publisher", "job", "replicaset", "deployment",
@@ -286,7 +287,12 @@ class Kubernetes:
     def _spawn(self, name: str, command: Sequence[str]) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
+                [*_WITH_US, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                start_new_session=True,
             )
 
     def _end(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:

@@ -92,3 +92,8 @@ def test_where_memory_is_rationed_a_job_that_names_none_takes_its_share() -> Non
     assert where(plan(rationed, [job(1, 1)], others=(greedy,))) == {1: ("a", ["a1"])}
     assert where(plan([node("a0", "a")], [job(1, 1)], others=(greedy,))) == {1: ("a", ["a0"])}
     assert len(where(plan(rationed[:1], [job(number, 0) for number in range(1, 20)]))) == 16
+
+
+def test_a_node_takes_no_more_jobs_than_its_engine_lets_it() -> None:
+    nodes = [node("a", "k8s", slots=2), node("b", "k8s", slots=1)]
+    assert len(where(plan(nodes, [job(number) for number in range(1, 6)]))) == 3

@@ -80,5 +80,7 @@ def layout_of(nodes: Iterable[Node]) -> Layout:
         cpus=np.array([node.cpus for node in rows], dtype=np.float64),
         memory=np.array([node.memory for node in rows], dtype=np.float64),
         ration=np.array([node.memory // node.cpus if node.rations_memory and node.cpus else 0.0 for node in rows]),
-        slots=np.array([max(_LEAST_SLOTS, node.cpus * _SLOTS_PER_CPU) for node in rows], dtype=np.int64),
+        slots=np.array(
+            [node.slots or max(_LEAST_SLOTS, node.cpus * _SLOTS_PER_CPU) for node in rows], dtype=np.int64
+        ),
     )

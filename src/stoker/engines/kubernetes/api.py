@@ -22,7 +22,7 @@ from stoker.errors import Away, BadInput, StokerError
 Object = dict[str, Any]
 _CALL_S = 30.0  # longest a call may take
 _CONNECT_S = 5.0
-_AT_ONCE = 24  # calls under way; streams do not count
+_AT_ONCE = 32  # calls under way; streams do not count
 _PAGE = 500  # objects of one page of a list
 _MERGE = "application/merge-patch+json"
 

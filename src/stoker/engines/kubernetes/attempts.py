@@ -40,6 +40,8 @@ from stoker.job import JobState
 Object = dict[str, Any]
 
 _log = logging.getLogger(__name__)
+_SUBMIT_S = 0.2  # how long `submit` waits for what it began
+_REFUSED = "Refused"
 _QUOTA_PAUSE_S = 5.0  # between two tries to make what a quota held up
 _AFTER_END_S = 30.0  # a container may be said to run so long after its pod has ended and its grace is over
 _EVENT_TRIES, _EVENT_PAUSE_S = 4, 0.3  # the reason of a deletion is written a moment after it
@@ -63,22 +65,33 @@ class Attempts:
         self._since: dict[tuple[Key, str], float] = {}  # monotonic: since when something has been so
         self._captures: dict[tuple[Key, int], Capture] = {}
         self._tending: set[Key] = set()
-        self._making: set[Key] = set()
+        self._making: dict[Key, asyncio.Task[Any]] = {}
         self._grace: dict[Key, float] = {}  # of cancellations
         self.wake: Callable[[], None] = lambda: None
 
     # what the engine asks
 
     async def submit(self, orders: Sequence[Order], offers: Mapping[str, Offer]) -> dict[Key, str]:
-        results = await asyncio.gather(*(self._submit(one, offers) for one in orders), return_exceptions=True)
-        refused = {}
-        for order, result in zip(orders, results, strict=True):
-            if isinstance(result, str) and result:
-                refused[order.key] = result
-        trouble = next((one for one in results if isinstance(one, BaseException)), None)
+        """Written down at once, and made as fast as the API server takes it.
+
+        What it refuses soon is returned; what it refuses later has failed, and what it cannot answer now is made by
+        `tend_all`.
+        """
+        refused = {order.key: why for order in orders if (why := self._begin(order, offers))}
+        known = [self._ledger.records[order.key] for order in orders if order.key not in refused]
+        wanted = [record for record in known if not (record.created or record.cause or record.end)]
+        tasks = [self._spawn(self._make(record)) for record in wanted]
+        for task in tasks:
+            task.add_done_callback(_heard)
+        done = (await asyncio.wait(tasks, timeout=_SUBMIT_S))[0] if tasks else set()
+        for record in wanted:
+            if record.end is not None and record.end.reason == _REFUSED:
+                refused[record.key] = record.end.message
+                self._ledger.forget(record.key)
+        trouble = next((task.exception() for task in done if task.exception() is not None), None)
         if trouble is not None and not refused:
             raise trouble
-        return refused  # those in trouble are in the ledger and made by `states`
+        return refused
 
     def states(self) -> dict[Key, Observation]:
         now = time.time()
@@ -162,42 +175,46 @@ class Attempts:
 
     # making
 
-    async def _submit(self, order: Order, offers: Mapping[str, Offer]) -> str:
-        record = self._ledger.records.get(order.key)
-        if record is None:
-            unknown = [place.node for place in order.placements if place.node not in offers]
-            if unknown:
-                return f'there is no node "{unknown[0]}" in the cluster any more'
-            size = order.package.stat().st_size if order.package else 0
-            try:
-                made = plan(order, self._settings, self._installation, offers, package_size=size)
-            except BadInput as error:
-                return str(error)
-            nodes = tuple(place.node for place in order.placements)
-            record = self._ledger.begin(order.key, made, nodes, order.spec.grace)
-        if record.created or record.end or record.cause:
+    def _begin(self, order: Order, offers: Mapping[str, Offer]) -> str:
+        """Write the order down, unless it is; returns why it can never run here."""
+        if order.key in self._ledger.records:
             return ""
-        return await self._make(record)
+        unknown = [place.node for place in order.placements if place.node not in offers]
+        if unknown:
+            return f'there is no node "{unknown[0]}" in the cluster any more'
+        size = order.package.stat().st_size if order.package else 0
+        try:
+            made = plan(order, self._settings, self._installation, offers, package_size=size)
+        except BadInput as error:
+            return str(error)
+        nodes = tuple(place.node for place in order.placements)
+        self._ledger.begin(order.key, made, nodes, order.spec.grace)
+        return ""
 
-    async def _make(self, record: Record) -> str:
-        """Why the order can never be made; empty when it is made, or will be."""
-        if record.key in self._making:
-            return ""
-        self._making.add(record.key)
+    async def _make(self, record: Record) -> None:
+        """Make its objects, once at a time. Raises Away when that is to be tried again."""
+        this = asyncio.current_task()
+        if record.key in self._making or record.cause or record.end or this is None:
+            return
+        self._making[record.key] = this
         try:
             self._strays.pop(record.key, None)
-            await asyncio.to_thread(prepare, record, self._settings.here)
+            if record.plan.folder or record.plan.package:
+                await asyncio.to_thread(prepare, record, self._settings.here)
             made = await make(self._api, self._settings.namespace, record)
             if made.refused:
-                self._ledger.forget(record.key)
-                return made.refused
-            self._note(record, made)
+                self._fail(record, _REFUSED, made.refused)
+            else:
+                self._note(record, made)
         except BadInput as error:
-            failed = Observation(JobState.FAILED, reason="Package", message=str(error), ended_at=time.time())
-            self._ledger.end(record, failed)
+            self._fail(record, "Package", str(error))
         finally:
-            self._making.discard(record.key)
-        return ""
+            del self._making[record.key]
+        self.wake()
+
+    def _fail(self, record: Record, reason: str, message: str) -> None:
+        failed = Observation(JobState.FAILED, reason=reason, message=message, ended_at=time.time())
+        self._ledger.end(record, failed)
 
     def _note(self, record: Record, made: Made) -> None:
         if made.held_up:
@@ -217,15 +234,9 @@ class Attempts:
 
     async def _make_again(self, record: Record) -> None:
         try:
-            refused = await self._make(record)
+            await self._make(record)
         except Away as error:
             _log.info("job %s cannot be made now: %s", record.key, error)
-            return
-        if refused:
-            folder_kept = self._ledger.begin(record.key, record.plan, record.nodes, record.grace)
-            end = Observation(JobState.FAILED, reason="Refused", message=refused, ended_at=time.time())
-            self._ledger.end(folder_kept, end)
-        self.wake()
 
     # ending
 
@@ -349,6 +360,8 @@ class Attempts:
             return
         self._grace[key] = grace
         self._ledger.cause(record, Observation(JobState.CANCELLED, reason="Cancelled", message="cancelled"))
+        if making := self._making.get(key):
+            await asyncio.wait((making,))
         if not record.created:
             await unmake(self._api, self._settings.namespace, record)
         await self._tend(record)
@@ -435,6 +448,12 @@ class Attempts:
         key = key_of(pod, self._installation)
         grace = pod["spec"].get("terminationGracePeriodSeconds") or 30
         return key is not None and self._for(key, "stuck") > grace + _AFTER_END_S
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Its trouble is no surprise: what could not be made is made later."""
+    if not task.cancelled() and (trouble := task.exception()) is not None:
+        _log.info("a job cannot be made now: %s", trouble)
 
 
 def stream_file(rank: int) -> str:

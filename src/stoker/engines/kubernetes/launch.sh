@@ -7,8 +7,8 @@ if [ -n "$package" ]; then
     tar -xzf "$package" || { echo "stoker: the package cannot be unpacked" >&2; exit 125; }
     cd "$dir" || exit 125
 fi
+# Lines go in one write each, so that they never fall into the middle of another line; long ones in pieces.
 relay() {
-    # Lines in one write each, so that they never fall into the middle of another line; long ones in pieces.
     rest=
     while :; do
         over=

@@ -138,7 +138,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
-            json.dump(content, file)
+            file.write(json.dumps(content))  # json.dump writes piece by piece, in Python
         partial.replace(path)
     except OSError:
         partial.unlink(missing_ok=True)

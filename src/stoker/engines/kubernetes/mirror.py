@@ -18,7 +18,7 @@ from stoker.errors import Away, StokerError
 
 _log = logging.getLogger(__name__)
 _WATCH_S = 290  # the server ends a watch after so long; it is resumed at once
-_SILENCE_S = 90.0  # bookmarks come every minute; a watch silent for longer is dead
+_SILENCE_S = 90.0  # bookmarks come about every minute; a watch that is silent for longer may be dead
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 Told = Callable[[Object, bool], None]
@@ -105,7 +105,7 @@ class Mirror:
                 try:
                     chunk = await asyncio.wait_for(stream.readany(), _SILENCE_S)
                 except TimeoutError:
-                    raise Away(f"the API server has been silent for {_SILENCE_S:.0f} s") from None
+                    return  # resumed: if nobody is there any more, that tells
                 if not chunk:
                     return
                 self._hear()

@@ -119,6 +119,7 @@ def _offer(
         schedulable=not why,
         reason=why,
         taints=tolerated_taints(node, settings),
+        slots=max(1, int(quantity(room["pods"])) - len(system)) if "pods" in room else 0,
         address=address.get("InternalIP", ""),
     )
     return Offer(offered, resources)
@@ -145,7 +146,9 @@ def _devices(
 def _model(resource: str, vendor: str, labels: Mapping[str, str]) -> str:
     """``NVIDIA-H100-80GB-HBM3`` is an H100, its slice nvidia.com/mig-1g.10gb an H100-1g.10gb."""
     told = next((labels[name] for name in _MODEL_LABELS.get(vendor, ()) if labels.get(name)), "")
-    words = [word for word in told.replace(" ", "-").replace("_", "-").split("-") if word.lower() not in _MAKERS]
+    words = [
+        word for word in told.replace(" ", "-").replace("_", "-").split("-") if word and word.lower() not in _MAKERS
+    ]
     while len(words) > 1 and words[0].lower() in ("geforce", "quadro", "instinct", "radeon"):
         words.pop(0)
     model = words[0] if words else resource.rpartition("/")[2]

@@ -25,7 +25,9 @@ from stoker.job_environment import ANY_ADDRESS, fill, identity, meeting, slurm_n
 
 Manifest = dict[str, Any]
 
-_LAUNCH = Path(__file__).with_name("launch.sh").read_text()
+_LAUNCH = "\n".join(  # without what only its readers need: it is part of every pod
+    line.strip() for line in Path(__file__).with_name("launch.sh").read_text().splitlines() if line[:1] != "#"
+)
 _ROOM = "/stoker"  # where our own things are in a container
 PACKAGE = "package"  # where it lies in the job's folder on the shared file system
 _FILES, _SCRIPT, _WORK, _RUN = (f"{_ROOM}/{name}" for name in ("files", "script", "work", "run"))
@@ -157,7 +159,7 @@ def mark(installation: str, key: Key) -> str:
 def _check(order: Order, settings: KubernetesSettings, package_size: int) -> None:
     spec = order.spec
     if not (spec.image or settings.image):
-        raise BadInput("a job needs a container image on Kubernetes: give --image, or set one for the engine")
+        raise BadInput("a job needs a container image on Kubernetes: set image in its file, or one for the engine")
     if spec.resources.accelerators and spec.resources.milli < 1000:
         raise BadInput("Kubernetes gives whole devices; ask for whole ones, or for a MIG slice as its own model")
     if len(order.placements) > 1 and not spec.each_node:
@@ -279,7 +281,7 @@ def _environment(
     ours = {
         **identity(order),
         **meeting(order, nodes, hosts, rank),
-        **slurm_names(order, nodes, rank, places.workdir),
+        **(slurm_names(order, nodes, rank, places.workdir) if spec.script else {}),
         **({"CUDA_VISIBLE_DEVICES": shown} if nvidia else {}),
         **({} if devices else {"NVIDIA_VISIBLE_DEVICES": "void"}),  # images of NVIDIA's show all devices otherwise
         "STOKER_BIND": ANY_ADDRESS,
