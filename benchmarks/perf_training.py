@@ -1,6 +1,6 @@
 """Predicted against published training speeds and memory peaks.
 
-    python benchmarks/perf_training.py [--facts DIR] [--rows] [--quick] [--write]
+    python benchmarks/perf_training.py [--facts DIR] [--rows] [--quick] [--speed] [--write]
 
 Reads `published_training_perf.csv` from DIR (default ../shared/facts) and the tables in `published/`. Prints
 Markdown: errors of what the catalogue ships, and errors with the knobs found anew without the model that is judged,
@@ -14,13 +14,14 @@ import argparse
 import csv
 import statistics
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import perf_knobs
-from benchmarks.perf_rows import HERE, Row, rows, unseen
+from benchmarks.perf_rows import HERE, Row, cluster, rows, unseen
 
 from stoker.perf.calibrate import Fit, fit
 from stoker.perf.layout import Layout, Workload
@@ -29,6 +30,7 @@ from stoker.perf.models import transformer
 from stoker.perf.precision import precision
 from stoker.perf.stack import stack
 from stoker.perf.step import step_time
+from stoker.plan.training import search
 
 TARGETS = {"mosaicml": (0.04, 0.10), "megatron-bridge": (0.08, 0.20), "korthikanti": (0.035, None)}
 
@@ -38,8 +40,12 @@ def main() -> None:
     options.add_argument("--facts", type=Path, default=HERE.parent.parent / "shared" / "facts")
     options.add_argument("--rows", action="store_true", help="print every row")
     options.add_argument("--quick", action="store_true", help="only what the catalogue ships")
+    options.add_argument("--speed", action="store_true", help="only layouts looked at in a second")
     options.add_argument("--write", action="store_true", help="calibrate on all rows and write the catalogue")
     given = options.parse_args()
+    if given.speed:
+        speed()
+        return
     found = rows(given.facts)
     if given.write:
         perf_knobs.write(calibrate(found).values)
@@ -54,6 +60,19 @@ def main() -> None:
     new = unseen()
     report("Sources that no calibration takes", new, [shipped(row) for row in new])
     memory(HERE / "published" / "memory.csv", found)
+
+
+def speed() -> None:
+    """Layouts a search looks at in a second of processor time, memory of all and time of those that fit."""
+    for name, card, count, precise in (
+        ("llama-3.1-70b", "H100", 256, "bf16"),
+        ("deepseek-v3", "H100", 1024, "fp8"),
+    ):
+        workload = Workload(4096, 4096, precision(precise), states="lean")
+        started = time.process_time()
+        found = search(transformer(name), cluster(card, count), workload, stack("megatron"))
+        taken = time.process_time() - started
+        print(f"{name} on {count} x {card}: {found.looked_at:,} layouts, {found.looked_at / taken:,.0f} a second")
 
 
 def calibrate(found: Sequence[Row], start: Mapping[str, float] | None = None, rounds: int = 15) -> Fit:

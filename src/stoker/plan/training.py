@@ -111,10 +111,12 @@ def search(model: Transformer, hardware: Hardware, workload: Workload, stack: St
     nearest: tuple[float, str] = (float("inf"), "")
     looked_at = 0
     for layout in layouts(model, hardware):
-        looked_at += len(_RECOMPUTE)
         reason = impossible(model, workload, layout)
-        if not reason:
-            found, reason, need = _lightest(model, hardware, workload, stack, layout)
+        if reason:
+            looked_at += 1
+        else:
+            found, reason, need, tried = _lightest(model, hardware, workload, stack, layout)
+            looked_at += tried
             if found:
                 plans.append(found)
                 continue
@@ -169,20 +171,28 @@ def _expert_ways(model: Transformer, most: int) -> list[int]:
 
 def _lightest(
     model: Transformer, hardware: Hardware, workload: Workload, stack: Stack, layout: Layout
-) -> tuple[Plan | None, str, float]:
-    """The layout with the least recomputation that fits; else the reason, and bytes that the lightest needs."""
+) -> tuple[Plan | None, str, float, int]:
+    """The layout with the least recomputation that fits; else the reason, and bytes that the lightest needs.
+
+    Last comes how many degrees of recomputation were tried.
+    """
     need = 0.0
-    for recompute, share in _RECOMPUTE:
+    for tried, (recompute, share) in enumerate(_RECOMPUTE, 1):
         lighter = replace(layout, recompute=recompute, recompute_share=share)
         memory = device_memory(model, workload, lighter)
         if fits(memory, hardware.accelerator):
             try:
-                return Plan(lighter, memory, step_time(hardware, stack, model, workload, lighter)), "", 0.0
+                return Plan(lighter, memory, step_time(hardware, stack, model, workload, lighter)), "", 0.0, tried
             except StokerError as error:
-                return None, str(error), 0.0
+                return None, str(error), 0.0, tried
         need = memory.total
     there = hardware.accelerator.memory_bytes
-    return None, f"needs {need / 2**30:.0f} GiB of {there / 2**30:.0f} GiB even when all is recomputed", need
+    return (
+        None,
+        f"needs {need / 2**30:.0f} GiB of {there / 2**30:.0f} GiB even when all is recomputed",
+        need,
+        len(_RECOMPUTE),
+    )
 
 
 _KINDS = (
