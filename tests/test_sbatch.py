@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.errors import BadInput, StokerError
-from stoker.job import Condition, Dependency, JobSpec, Resources
+from stoker.job import Condition, Dependency, JobSpec, Mount, Resources
 from stoker.sbatch import Batch, read_sbatch
 from stoker.sbatch_directives import HONOURED, REFUSED, WITHOUT_EFFECT, read_directives
 
@@ -261,6 +261,14 @@ def test_wait_is_passed_on() -> None:
     assert not batch().wait
 
 
+def test_what_engines_keep() -> None:
+    spec = batch("--exclusive --reservation=maint", "--container-image=busybox --container-mounts=/a:/b:ro,/c").spec
+    assert (spec.exclusive, spec.reservation, spec.image) == (True, "maint", "busybox")
+    assert spec.mounts == (Mount("/a", "/b", read_only=True), Mount("/c", "/c"))
+    with pytest.raises(BadInput, match="allowed are ro and rw"):
+        batch("--container-mounts=/a:/b:x")
+
+
 def test_what_only_touches_the_surroundings_is_named() -> None:
     assert batch("--mail-type=END --comment=hi", "--nice").notices == (
         "line 2: --mail-type has no effect here",
@@ -270,7 +278,7 @@ def test_what_only_touches_the_surroundings_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["-C ib", "--exclusive", "--nodelist=n1", "--begin=now+1hour", "-H", "--signal=B:USR1@60"]
+    "line", ["-C ib", "--licenses=a", "--nodelist=n1", "--begin=now+1hour", "-H", "--signal=B:USR1@60"]
 )
 def test_what_would_change_the_run_is_refused_unless_lenient(line: str) -> None:
     with pytest.raises(BadInput, match=r"job.sh line 2: --[a-z]+ cannot be kept here"):

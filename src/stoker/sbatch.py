@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from stoker.environment import carried, exported
 from stoker.errors import BadInput, StokerError
-from stoker.job import JobSpec, Resources
+from stoker.job import JobSpec, Mount, Resources
 from stoker.sbatch_directives import (
     HONOURED_NAMES,
     REFUSED_NAMES,
@@ -134,6 +134,10 @@ class _Reader:
                 array=array,
                 array_limit=array_limit,
                 depends=self._read("dependency", parse_dependencies, ()),
+                reservation=self._text("reservation"),
+                exclusive="exclusive" in self.given,
+                image=self._text("container-image"),
+                mounts=self._read("container-mounts", _mounts, ()),
             )
         except BadInput as error:
             if str(error).startswith(self.source):
@@ -210,6 +214,18 @@ class _Reader:
         if len(asked) > 1:
             raise BadInput(f"{self.source}: {', '.join(f'--{o}' for o in asked)} exclude each other; keep one")
         return sum(self._read(option, _megabytes, 0) * scale[option] for option in asked)
+
+
+def _mounts(text: str) -> tuple[Mount, ...]:
+    """pyxis' ``SRC:DST[:FLAGS][,...]``; of the flags only ro and rw are kept."""
+    found = []
+    for part in text.split(","):
+        source, _, rest = part.partition(":")
+        target, _, flags = rest.partition(":")
+        if flags not in ("", "ro", "rw"):
+            raise BadInput(f'"{flags}" was given; allowed are ro and rw')
+        found.append(Mount(source, target or source, flags == "ro"))
+    return tuple(found)
 
 
 def _megabytes(text: str) -> int:

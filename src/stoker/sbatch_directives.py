@@ -19,7 +19,8 @@ HONOURED: Mapping[str, str] = {
     "ntasks-per-node=": "", "gres=": "", "gpus=": "G", "gpus-per-node=": "", "gpus-per-task=": "",
     "cpus-per-task=": "c", "cpus-per-gpu=": "", "mem=": "", "mem-per-cpu=": "", "mem-per-gpu=": "", "time=": "t",
     "array=": "a", "dependency=": "d", "output=": "o", "error=": "e", "requeue": "", "no-requeue": "",
-    "export=": "", "chdir=": "D", "wait": "W",
+    "export=": "", "chdir=": "D", "wait": "W", "exclusive=?": "", "reservation=": "", "container-image=": "",
+    "container-mounts=": "",
 }  # fmt: skip
 WITHOUT_EFFECT: Mapping[str, str] = {
     "acctg-freq=": "", "comment=": "", "contiguous": "", "core-spec=": "S", "cores-per-socket=": "",
@@ -34,9 +35,9 @@ WITHOUT_EFFECT: Mapping[str, str] = {
 }  # fmt: skip
 REFUSED: Mapping[str, str] = {
     "batch=": "", "bb=": "", "bbf=": "", "begin=": "b", "cluster-constraint=": "", "clusters=": "M",
-    "constraint=": "C", "container=": "", "deadline=": "", "exclude=": "x", "exclusive=?": "",
+    "constraint=": "C", "container=": "", "deadline=": "", "exclude=": "x",
     "export-file=": "", "gid=": "", "gpus-per-socket=": "", "hold": "H", "input=": "i", "licenses=": "L",
-    "nodefile=": "F", "nodelist=": "w", "ntasks-per-gpu=": "", "prefer=": "", "reservation=": "", "signal=": "",
+    "nodefile=": "F", "nodelist=": "w", "ntasks-per-gpu=": "", "prefer=": "", "signal=": "",
     "test-only": "", "tmp=": "", "uid=": "", "wrap=": "",
 }  # fmt: skip
 

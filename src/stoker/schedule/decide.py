@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 from stoker.job import Job, JobSpec, Placement, Resources
 from stoker.schedule.dependencies import Answer, held
-from stoker.schedule.field import Field, field_of
+from stoker.schedule.field import Field, away_from_here, field_of
 from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
 
 # What decides where a job fits: what it asks for, where it may go, and whether it outlasts the reservation's start.
-_Shape = tuple[Resources, int, bool, str, tuple[str, ...], tuple[str, ...], bool]
+_Shape = tuple[Resources, int, bool, str, tuple[str, ...], tuple[str, ...], bool, bool]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,10 @@ def _place(job: Job, state: _Pass, ahead: int) -> bool:
 
 def _shape(spec: JobSpec, state: _Pass) -> _Shape:
     outlasts = _outlasts(spec, state)
-    return (spec.resources, spec.nodes, spec.exclusive, spec.engine, spec.sites, spec.tolerations, outlasts)
+    elsewhere = away_from_here(spec)
+    return (
+        spec.resources, spec.nodes, spec.exclusive, spec.engine, spec.sites, spec.tolerations, elsewhere, outlasts,
+    )  # fmt: skip
 
 
 def _placements(spec: JobSpec, shape: _Shape, state: _Pass) -> tuple[str, tuple[Placement, ...]]:

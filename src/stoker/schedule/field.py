@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stoker.cluster import WHOLE, Node, Place
+from stoker.engine_config import LOCAL
 from stoker.foreign import ForeignJob, Held
 from stoker.job import Job, JobSpec, Placement, Resources
 from stoker.schedule.layout import Bools, Floats, Ints, Layout, layout_of
@@ -22,7 +23,7 @@ _GRAIN = 10.0  # thousandths: losses that differ by less are equal, and the firs
 _NEVER = -np.inf
 
 # What decides where a job fits: what it asks for and where it may go.
-Shape = tuple[Resources, bool, str, tuple[str, ...], tuple[str, ...]]
+Shape = tuple[Resources, bool, str, tuple[str, ...], tuple[str, ...], bool]
 
 
 @dataclass
@@ -179,7 +180,14 @@ class Field:
         return Placement(self.layout.nodes[row].name, tuple(sorted(indexes[column] for column in tightest)))
 
     def _scored(self, spec: JobSpec) -> _Scores:
-        shape: Shape = (spec.resources, spec.exclusive, spec.engine, spec.sites, spec.tolerations)
+        shape: Shape = (
+            spec.resources,
+            spec.exclusive,
+            spec.engine,
+            spec.sites,
+            spec.tolerations,
+            away_from_here(spec),
+        )
         scores = self._scores.get(shape)
         if scores is None:
             scores = self._scores[shape] = self._unscored(spec)
@@ -293,7 +301,13 @@ def admits(node: Node, spec: JobSpec) -> bool:
         (not spec.engine or spec.engine == node.engine)
         and (not spec.sites or node.site in spec.sites)
         and all(taint in spec.tolerations for taint in node.taints)
+        and not (node.engine == LOCAL and away_from_here(spec))
     )
+
+
+def away_from_here(spec: JobSpec) -> bool:
+    """Whether it asks for what the platform's own machine does not have: images and reservations."""
+    return bool(spec.image or spec.reservation)
 
 
 def acceptable(model: str, need: Resources) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from stoker.cluster import Device, Health, Node
+from stoker.engine_config import LOCAL
 from stoker.errors import near
 from stoker.job import JobSpec, Resources
-from stoker.schedule.field import Field, acceptable, admits
+from stoker.schedule.field import Field, acceptable, admits, away_from_here
 from stoker.units import format_bytes
 
 
@@ -21,6 +22,9 @@ def unfit(spec: JobSpec, nodes: Sequence[Node]) -> str:
         return (
             f"asks for the site {' or '.join(spec.sites)}{near(spec.sites[0], sites) or '; no engine has a site'}"
         )
+    if engines == {LOCAL} and away_from_here(spec):
+        what = "a container image" if spec.image else "a reservation of Slurm's"
+        return f"asks for {what}; this machine has none: add an engine that has, see stoker engine add"
     offered = [node for node in nodes if admits(node, spec)]
     if not offered:
         taints = sorted({taint for node in nodes for taint in node.taints})
