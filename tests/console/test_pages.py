@@ -83,7 +83,7 @@ def test_an_empty_platform_teaches_the_next_command(bare: Platform, path: str, l
         page = look(visitor, path)
     check(page, language)
     if path != "/keys":
-        assert re.search(r"stoker (run|ship) ", page.text)
+        assert re.search(r"stoker (run|ship|notebook) ", page.text)
 
 
 def test_chinese_pages_hold_no_english_of_ours(furnished: Platform) -> None:
