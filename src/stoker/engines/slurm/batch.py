@@ -155,6 +155,9 @@ def written(order: Order, site: Site) -> dict[str, Any]:
     first = names[0] if names else ""
     out, err = (_output(order, pattern, workdir, first) for pattern in (spec.stdout, spec.stderr))
     fixed = {**identity(order), "STOKER_PROBE": f"{folder}/probe.jsonl", "STOKER_BIND": ANY_ADDRESS, **order.envs}
+    if order.array_index is not None:  # to Slurm each element is a job of its own
+        fixed["SLURM_ARRAY_JOB_ID"] = str(order.array_id)
+        fixed["SLURM_ARRAY_TASK_ID"] = str(order.array_index)
     if order.files:
         fixed["STOKER_FILES"] = f"{folder}/files"
     ranks = [dict(meeting(order, names, addresses, rank)) for rank in range(len(names))]
