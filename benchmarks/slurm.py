@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=30, help="pairs of single jobs")
     parser.add_argument("--jobs", type=int, default=1000, help="jobs of the rate")
-    parser.add_argument("--running", type=int, default=400, help="jobs that run while calls are counted")
+    parser.add_argument("--running", type=int, default=200, help="jobs that run while calls are counted")
     chosen = parser.parse_args()
     lab = SlurmLab(nodes=32)
     lab.up()
