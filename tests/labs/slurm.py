@@ -71,9 +71,11 @@ class SlurmLab:
 
     def down(self) -> None:
         """End everything by process id, jobs and their slurmstepd included."""
-        if self._daemons.alive("slurmctld"):
-            self.clear()
-        self._daemons.stop_all()
+        try:
+            if self._daemons.alive("slurmctld"):
+                self.clear()
+        finally:
+            self._daemons.stop_all()
         self._kill(f"LAB={self.folder}", f"SLURM_CONF={self.conf}")
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -113,7 +115,8 @@ class SlurmLab:
     def run(self, *argv: str, check: bool = True, user: str | None = None, stdin: str = "") -> str:
         """What a Slurm command prints, as root or as `user`."""
         done = subprocess.run(
-            argv, env=self.environment, input=stdin, capture_output=True, text=True, timeout=60, cwd="/tmp",
+            argv, env=self.environment, input=stdin, capture_output=True, text=True, errors="replace", timeout=60,
+            cwd="/tmp",
             **as_user(user),
         )  # fmt: skip
         if check and done.returncode != 0:
