@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stoker.client import Client
 from stoker.client.config import stored_login
@@ -171,3 +172,38 @@ def test_a_lost_admin_key_can_be_replaced(tmp_path: Path) -> None:
         with Client(again.url, again.key) as client:
             assert client.info().account.role == "admin"
         again.end()
+
+
+def test_the_first_admin_can_bring_the_key(tmp_path: Path) -> None:
+    key = f"sk-stk-{'a1' * 16}"
+    file = tmp_path / "key"
+    file.write_text(f"{key}\n")
+    with running(STOKER_HOME=f"{tmp_path}/home", STOKER_ADMIN_KEY_FILE=str(file)) as platform:
+        assert key not in platform.banner
+        assert platform.key == ""
+        with Client(platform.url, key) as client:
+            assert client.info().account.role == "admin"
+
+
+@pytest.mark.parametrize("content", ["secret", "sk-stk-short", f"sk-stk-{'a ' * 20}"])
+def test_a_first_key_that_could_be_guessed_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "key"
+    file.write_text(content)
+    command = (*START, "--home", f"{tmp_path}/home", "--admin-key-file", str(file))
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert "32 to 200 letters" in ended.stderr
+
+
+def test_the_manifest_of_the_platform_starts_it_as_the_platform_wants_to_be_started() -> None:
+    file = Path(__file__).parents[2] / "deploy" / "kubernetes" / "platform.yaml"
+    kinds = {one["kind"]: one for one in yaml.safe_load_all(file.read_text())}
+    pod = kinds["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    envs = {env["name"]: env["value"] for env in container["env"]}
+    mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    assert mounted[envs["STOKER_HOME"]] == "home"
+    assert mounted[str(Path(envs["STOKER_ADMIN_KEY_FILE"]).parent)] == "admin"
+    assert {volume["name"] for volume in pod["volumes"]} == set(mounted.values())
+    assert container["readinessProbe"]["httpGet"]["path"] == "/api/v1/health"
+    assert container["command"][:2] == ["stoker", "up"]

@@ -20,7 +20,7 @@ from stoker.cli.session import is_loopback
 from stoker.cli.texts import t
 from stoker.client import Login
 from stoker.client.config import store_login, stored_login
-from stoker.errors import Denied
+from stoker.errors import BadInput, Denied
 from stoker.home import default_home
 from stoker.units import parse_bytes
 
@@ -58,6 +58,12 @@ def up(
     advertise: Annotated[
         str, typer.Option(help="URL at which jobs on other machines reach this platform; else as it listens.")
     ] = "",
+    admin_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="STOKER_ADMIN_KEY_FILE", help="File with the key that the first admin gets; else a new one."
+        ),
+    ] = None,
     recover_admin: Annotated[
         bool, typer.Option("--recover-admin", help="Print a further admin key: for when the first is lost.")
     ] = False,
@@ -81,6 +87,8 @@ def up(
     )
     signal.signal(signal.SIGTERM, _stop)
     try:
+        if admin_key_file is not None:
+            app.accounts.bootstrap(_key_in(admin_key_file))  # before others could reach it without a key
         settings = ServerSettings(
             hosts=_hosts(host, allow_host),
             upload_limit=limit,
@@ -97,6 +105,15 @@ def up(
         app.stop()
     say(t("stopped; jobs go on"))
     return 0
+
+
+def _key_in(file: Path) -> str:
+    try:
+        if key := file.read_text().strip():
+            return key
+        raise BadInput(f"{file} is empty; write the first admin's key into it")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"the admin key cannot be read from {file}: {error}; give --admin-key-file") from None
 
 
 def _hosts(host: str, named: list[str] | None) -> frozenset[str]:

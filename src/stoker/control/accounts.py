@@ -16,6 +16,7 @@ from stoker.store.accounts import AccountStore
 
 LENT = "nb-"  # how ids of lent keys begin
 _PREFIX = "sk-stk-"
+_STRONG = re.compile(rf"^{_PREFIX}[A-Za-z0-9_-]{{32,200}}$")
 _NAME = re.compile(r"^[\w.@ -]{1,64}$")
 _SESSION_SECONDS = 7 * 86400.0
 _REMEMBERED = 10_000  # keys kept in memory
@@ -31,9 +32,15 @@ class AccountDesk:
         self._revocations = 0
         self._revoking = Lock()
 
-    def bootstrap(self) -> str | None:
-        """The secret of the first admin key, made when there is no account yet; None ever after."""
+    def bootstrap(self, given: str = "") -> str | None:
+        """The secret of the first admin key, made when there is no account yet; None ever after.
+
+        `given` becomes that key instead of a fresh one; raises BadInput when it is easy to guess.
+        """
         account, secret = self._fresh("admin", Role.ADMIN, "default")
+        if given and not _STRONG.match(given):
+            raise BadInput(f"the first admin's key must be {_PREFIX} and 32 to 200 letters, digits, - or _")
+        secret = given or secret
         return secret if self._store.add_first(account, _hash(secret)) else None
 
     def recover(self) -> str:
