@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from stoker.engines.slurm import details, nodes, squeue
 from stoker.engines.slurm.details import Detail
@@ -50,6 +51,21 @@ class Controller:
     memory_counts: bool = True  # memory is given out, and a job that names none gets a whole node's
 
 
+class View(Protocol):
+    """What is asked again and again: by commands, or of slurmrestd (rest.py). Every method raises Away."""
+
+    @property
+    def calls(self) -> Counter[str]: ...
+
+    def queue(self) -> tuple[Row, ...]: ...
+
+    def details(self) -> dict[int, Detail]: ...
+
+    def nodes(self, wanted: Wanted) -> dict[str, SlurmNode]: ...
+
+    def close(self) -> None: ...
+
+
 class Commands:
     """One cluster. Every method raises Away when the machine or the controller does not answer."""
 
@@ -69,6 +85,9 @@ class Commands:
 
     def nodes(self, wanted: Wanted) -> dict[str, SlurmNode]:
         return nodes.parse(self._asked("scontrol", nodes.OPTIONS), wanted)
+
+    def close(self) -> None:
+        """Commands keep nothing open."""
 
     def books(self, ids: Sequence[int]) -> list[tuple[Word, float]]:
         """What the accounting says of these jobs, each with when it was submitted. An id may have served twice."""

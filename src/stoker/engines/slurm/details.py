@@ -39,15 +39,19 @@ def parse(text: str, gres: str) -> dict[int, Detail]:
 def _detail(body: str, gres: str) -> Detail:
     exits = _EXIT.search(body)
     state = _STATE.search(body)
-    code = None
-    if exits and state and state[1] not in ("RUNNING", "PENDING", "CONFIGURING", "SUSPENDED"):
-        code = 128 + int(exits[2]) if int(exits[2]) else int(exits[1])
+    code = exit_code_of(state[1], int(exits[1]), int(exits[2])) if exits and state else None
     return Detail(tuple(held for match in _HELD.finditer(body) for held in _held(match, gres)), code)
+
+
+def exit_code_of(state: str, status: int, signal: int) -> int | None:
+    if state in ("RUNNING", "PENDING", "CONFIGURING", "SUSPENDED"):
+        return None
+    return 128 + signal if signal else status
 
 
 def _held(match: re.Match[str], gres: str) -> Iterator[Held]:
     nodes, cpus, memory, devices = match.groups()
-    indexes, count = _devices(devices, gres)
+    indexes, count = devices_of(devices, gres)
     try:
         for node in expand(nodes):
             yield Held(node, len(numbers(cpus)), int(memory) * _MIB, count, indexes)
@@ -55,7 +59,7 @@ def _held(match: re.Match[str], gres: str) -> Iterator[Held]:
         raise Away(f"scontrol's answer about the jobs: {error}") from None
 
 
-def _devices(text: str, gres: str) -> tuple[tuple[int, ...], int]:
+def devices_of(text: str, gres: str) -> tuple[tuple[int, ...], int]:
     """``gpu:h200:2(IDX:0,3),shard:1(IDX:0)``: the indexes, where all are told, and how many."""
     indexes: list[int] = []
     count = 0

@@ -5,7 +5,8 @@ mark in its comment, by which a job is found that nobody remembers to have submi
 attempt in the shared folder before it begins, so that of two jobs of one attempt the second does nothing. A killed
 platform, a broken connection, even an sbatch that goes on after its caller has died, are all the same case.
 
-`states` costs one squeue, whatever the number of jobs; nodes and others' devices are asked for every few seconds.
+`states` costs one look at the queue, whatever the number of jobs; nodes and others' devices are asked for every few
+seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from stoker.cluster import Node
 from stoker.engine import Key, Observation, Order
 from stoker.engines.slurm import batch
 from stoker.engines.slurm.batch import Site
-from stoker.engines.slurm.commands import Commands
+from stoker.engines.slurm.commands import Commands, View
 from stoker.engines.slurm.details import Detail
 from stoker.engines.slurm.foreign import foreign_jobs, moved
 from stoker.engines.slurm.ledger import Entry, Ledger
@@ -74,6 +75,7 @@ class SlurmEngine:
         self._machine = machine or _machine_of(settings)
         self._clock = clock or SystemClock()
         self._commands = Commands(self._machine, settings)
+        self._view = _view_of(self._machine, settings, self._commands, self._clock)
         self._ledger = Ledger(folder / "ledger.sqlite3", self._clock.now())
         self._lock = threading.RLock()  # held while Slurm is told or asked; logs and probes go beside it
         self._connected: _Connected | None = None
@@ -90,8 +92,8 @@ class SlurmEngine:
 
     @property
     def calls(self) -> Mapping[str, int]:
-        """How often each of Slurm's commands was run."""
-        return self._commands.calls
+        """How often each of Slurm's commands was run, and what was asked of slurmrestd."""
+        return self._commands.calls if self._view is self._commands else self._commands.calls + self._view.calls
 
     # Engine
 
@@ -110,7 +112,7 @@ class SlurmEngine:
     def states(self) -> Mapping[Key, Observation]:
         with self._lock:
             connected = self._connect()
-            rows = self._commands.queue()
+            rows = self._view.queue()
             ours, others = self._sort(rows, connected)
             self._look_at_others(others)
             evidence = self._gather(ours)
@@ -142,6 +144,7 @@ class SlurmEngine:
 
     def close(self) -> None:
         """The jobs go on; so does what was already being said to Slurm."""
+        self._view.close()
         self._machine.close()
         self._ledger.close()
 
@@ -248,7 +251,7 @@ class SlurmEngine:
                 self.name, settings.gres, settings.vendor, settings.partition, bool(settings.reservation)
             )
             self._take_time(self._machine.hello().time)
-            self._nodes = self._commands.nodes(wanted)
+            self._nodes = self._view.nodes(wanted)
             self._nodes_at = self._clock.now()
         return self._nodes
 
@@ -273,7 +276,7 @@ class SlurmEngine:
         if not keys:
             return []
         connected = self._connect()
-        ours, _ = self._sort(self._commands.queue(), connected)
+        ours, _ = self._sort(self._view.queue(), connected)
         claims = self._claims(keys)
         found = []
         for key in keys:
@@ -338,7 +341,7 @@ class SlurmEngine:
     def _look_at_others(self, rows: Sequence[Row]) -> None:
         unknown = any(row.nodelist and row.state == "RUNNING" and row.id not in self._details for row in rows)
         if unknown or (any(row.nodelist for row in rows) and not self._recent(self._details_at)):
-            self._details = self._commands.details()
+            self._details = self._view.details()
             self._details_at = self._clock.now()
         self._others = tuple(foreign_jobs(self.name, rows, self._details, self.settings.gres, self._skew))
 
@@ -483,6 +486,14 @@ def _word(row: Row, details: Mapping[int, Detail], skew: float) -> Word:
 
 def _number(claim: bytes) -> int | None:
     return int(json.loads(claim)["slurm"]) if claim else None
+
+
+def _view_of(machine: Machine, settings: SlurmSettings, commands: Commands, clock: Clock) -> View:
+    if not settings.rest_url:
+        return commands
+    from stoker.engines.slurm.rest import Rest
+
+    return Rest(machine, settings, commands, clock)
 
 
 def _machine_of(settings: SlurmSettings) -> Machine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from stoker.cluster import Device, Node
@@ -54,7 +54,12 @@ def parse(text: str, wanted: Wanted) -> dict[str, SlurmNode]:
     """By name. Raises Away for an answer that is garbled or cut off."""
     if not text.endswith("\n"):
         raise Away("scontrol's answer about the nodes was cut off")
-    lines = [fields for fields in map(_fields, text.splitlines()) if fields]
+    return by_name(map(_fields, text.splitlines()), wanted)
+
+
+def by_name(told: Iterable[Mapping[str, str]], wanted: Wanted) -> dict[str, SlurmNode]:
+    """Each of `told` are a node's fields in scontrol's words. Raises Away."""
+    lines = [fields for fields in told if fields]
     hosts = Counter(fields.get("NodeHostName", "") for fields in lines)
     found = {}
     for fields in lines:

@@ -10,6 +10,8 @@ from stoker.errors import BadInput
 from stoker.typed import strict
 
 _PROGRAM = re.compile(r"^[A-Za-z0-9_./+-]+$")
+_REST = re.compile(r"^(http://([A-Za-z0-9_.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}/?|unix:/.+)$")
+_USER = re.compile(r"^[A-Za-z0-9_.@$-]*$")
 _TARGET = re.compile(r"^([A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9_.:\[][A-Za-z0-9_.:\]-]*$")
 
 
@@ -45,6 +47,11 @@ class SlurmSettings:
     gres: str = "gpu"  # the GRES that counts as accelerators
     vendor: str = "nvidia"  # who makes them: nvidia, huawei, hygon, amd
     containers: Containers = Containers.NONE  # what runs images: pyxis, apptainer, podman
+    rest_url: str = (
+        ""  # slurmrestd, http://HOST:PORT as the login node sees it, or unix:/PATH; asked for queue and nodes
+    )
+    rest_token: str = ""  # path of the file with its token, as scontrol token prints it; read anew for each request
+    rest_user: str = ""  # whose token it is; empty: the user who runs Slurm's commands
     nodes_every: float = 5.0  # seconds for which what was said of nodes and of others' devices is good
     patience: float = 60.0  # longest that a command may take, seconds
 
@@ -64,5 +71,20 @@ class SlurmSettings:
         wrong = [option for option in self.directives if not option.startswith("-") or "\n" in option]
         if wrong:
             raise BadInput(f'"{wrong[0]}" is no option of sbatch; write for example --wckey=ml', param="directives")
+        self._check_rest()
         if self.nodes_every < 0 or self.patience <= 0:
             raise BadInput("nodes_every and patience are seconds above zero", param="patience")
+
+    def _check_rest(self) -> None:
+        if self.rest_url and not _REST.match(self.rest_url):
+            raise BadInput("rest_url is http://HOST:PORT or unix:/PATH", param="rest_url")
+        if self.rest_url.startswith("unix:") and self.ssh:
+            raise BadInput(
+                "a unix socket is on the platform's machine; with ssh write http://HOST:PORT", param="rest_url"
+            )
+        if bool(self.rest_url) != bool(self.rest_token):
+            raise BadInput(
+                "rest_url and rest_token, the path of a file with its token, come together", param="rest_token"
+            )
+        if not _USER.match(self.rest_user):
+            raise BadInput(f'"{self.rest_user}" is no name of a user', param="rest_user")
