@@ -16,7 +16,7 @@ from stoker.typed import read
     [
         ({"command": "true"}, "job: command: must be a list"),
         ([], "job: job: must be an object"),
-        ({"command": ["true"], "nmae": "a"}, "job: nmae: there is no such field; near names: name"),
+        ({"command": ["true"], "nmae": "a"}, "job: nmae: there is no such field; near names: name, image"),
         ({"command": ["true"], "nodes": "two"}, "job: nodes: must be a valid integer"),
         ({"command": ["true"], "kind": "taks"}, "job: kind: must be 'task', 'service' or 'notebook'"),
         ({"command": ["true"], "resources": {"cpus": -1}}, "resources cannot be negative"),

@@ -288,16 +288,24 @@ def answers(engine: Engine) -> bool:
     return True
 
 
-def test_a_watch_that_is_too_old_begins_anew(site: Site) -> None:
+@pytest.mark.slow
+def test_a_watch_that_is_too_old_begins_anew(cluster: Kubernetes, site: Site) -> None:
     engine = site.open()
     one = on("gpu0", SLEEPS)
     engine.submit([one])
     begun(engine, one.key)
+    cluster.kill_api_server()  # it remembers what happened since its start: now the beginning is too old
+    cluster.start_api_server()
+    until(lambda: answers(engine), "it answers again")
     before = engine._pods.lists
-    engine._pods._version = "1"  # as after a long sleep
-    for task in [task for task in engine._background._tasks if "Mirror.run" in str(task)]:
-        engine._background.loop.call_soon_threadsafe(task.cancel)
-    engine._background.loop.call_soon_threadsafe(lambda: engine._background.spawn(engine._pods.run()))
+
+    def sleep_long() -> None:  # on the engine's own loop: an event that comes between would renew the version
+        for task in [task for task in engine._background._tasks if "Mirror.run" in str(task)]:
+            task.cancel()
+        engine._pods._version = "1"
+        engine._background.spawn(engine._pods.run())
+
+    engine._background.loop.call_soon_threadsafe(sleep_long)
     until(lambda: engine._pods.lists > before, "everything is listed again")
     assert engine.states()[one.key].state is JobState.RUNNING
 
