@@ -167,7 +167,8 @@ def end(why: str, code: int, number: int = 7) -> End:
         (Evidence(ENTRY, [row("PREEMPTED")], 7, end("slurm", 143)), JobState.PREEMPTED, "Preempted"),
         (Evidence(ENTRY, [row("FAILED")], 7, end("timeout", 143)), JobState.TIMEOUT, "TimeLimit"),
         (Evidence(ENTRY, [row("FAILED")], 7, end("slurm", 143)), JobState.NODE_FAIL, "NodeShutdown"),
-        (Evidence(ENTRY, [row("PENDING")], 7), JobState.PREEMPTED, "Requeued"),
+        (Evidence(ENTRY, [row("PENDING")], 7), JobState.STARTING, ""),
+        (Evidence(ENTRY, [row("PENDING")], 7, gone_for=99), JobState.PREEMPTED, "Requeued"),
         (Evidence(ENTRY, [row("REQUEUE_HOLD")], 7, gone_for=99), JobState.PREEMPTED, "Requeued"),
         # The queue no longer shows it.
         (Evidence(ENTRY, [], 7), JobState.STOPPING, ""),

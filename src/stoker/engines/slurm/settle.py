@@ -110,6 +110,9 @@ def _begun(evidence: Evidence, claim: int, now: float) -> Settled:
     surplus = tuple(row.id for row in evidence.rows if not row.final and row.id != claim)
     if said is not None and not said.final and not said.waits:
         return Settled(live(said, cancelled=evidence.cancelled), claim, surplus)
+    if said is not None and said.waits and evidence.gone_for < LATE_FILE_S:
+        # It may have begun just after the queue was asked; only one that goes on waiting was put back.
+        return Settled(live(said, cancelled=evidence.cancelled), claim, surplus, missed=True)
     if said is not None and said.waits:  # Slurm has put it back: it would find its own claim and end
         return Settled(_requeued(now), claim, (*surplus, claim))
     if evidence.gone_for < (LATE_FILE_S if said else LATE_JOB_S):
