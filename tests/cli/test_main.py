@@ -101,8 +101,8 @@ def test_no_command_reads_a_secret_from_its_arguments() -> None:
         loaded = load(command.name)
         for inner in [loaded, *getattr(loaded, "commands", {}).values()]:
             names = {name for parameter in inner.params for name in parameter.opts}
-            # Tokens in the plural are counted, not kept secret.
-            hidden = {name.replace("tokens", "") for name in names}
+            # Tokens in the plural are counted, not kept secret, and the name of a file is none.
+            hidden = {name.replace("tokens", "") for name in names if not name.endswith("-file")}
             assert not {name for name in hidden if any(w in name for w in ("key", "secret", "password", "token"))}
 
 
