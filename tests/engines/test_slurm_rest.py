@@ -276,8 +276,8 @@ def test_a_job_from_end_to_end_with_few_questions(slurm: SlurmLab, settings: Slu
         assert engine.submit([placed(spec, devices=(0, 1))]) == {}
         seen = comes(engine, ONE, lambda seen: seen.state.final)
         assert (seen.state, seen.exit_code, engine.logs(ONE)) == (JobState.FAILED, 7, b"0,1\n")
-        until(lambda: engine.states() != {} and bool(engine.others()), "the other's job is seen")
-        assert engine.others()[0].held == (Held("gpu1", 1, 10 << 20, 2, (0, 1)),)
+        holds = (Held("gpu1", 1, 10 << 20, 2, (0, 1)),)
+        until(lambda: engine.states() != {} and [one.held for one in engine.others()] == [holds], "it is seen")
         assert len(engine.inventory()) == len(slurm.nodes)
         assert engine.calls["squeue"] == 0
         assert engine.calls["scontrol"] == 2  # its configuration, and what memory the nodes keep for themselves

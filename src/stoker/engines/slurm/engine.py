@@ -339,7 +339,10 @@ class SlurmEngine:
         return ours, others
 
     def _look_at_others(self, rows: Sequence[Row]) -> None:
-        unknown = any(row.nodelist and row.state == "RUNNING" and row.id not in self._details for row in rows)
+        nothing = Detail()  # also what is told of one that was still waiting when it was asked for
+        unknown = any(
+            row.nodelist and row.state == "RUNNING" and not self._details.get(row.id, nothing).held for row in rows
+        )
         if unknown or (any(row.nodelist for row in rows) and not self._recent(self._details_at)):
             self._details = self._view.details()
             self._details_at = self._clock.now()
