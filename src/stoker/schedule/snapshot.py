@@ -10,6 +10,7 @@ from stoker.cluster import Node
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobState, Placement
 from stoker.schedule.mix import Mix, usual_mix
+from stoker.schedule.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Snapshot:
     away: Mapping[str, str] = field(default_factory=dict)  # engine -> why it does not answer
     others: Sequence[ForeignJob] = ()  # what was given to the engines without us
     mix: Mix = field(default_factory=usual_mix)  # which jobs are likely to come
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True)
