@@ -112,7 +112,7 @@ def test_two_jobs_of_one_attempt_run_it_once(slurm: SlurmLab, tmp_path: Path) ->
     engine.submit([one])
     entry = engine._ledger.get(one.key)
     assert entry is not None
-    assert engine._commands.submit([entry.options] * 2, engine._connect().wrapper)
+    assert engine._commands.submit([entry.options] * 2, engine._cluster.connect().wrapper)
     assert comes(engine, one.key, lambda seen: seen.state.final).state is JobState.SUCCEEDED
     until(lambda: not marks(slurm, engine), "the second has ended")
     assert (tmp_path / "ran").read_text() == "x\n"

@@ -11,12 +11,11 @@ seconds.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from stoker.clock import Clock, SystemClock
@@ -24,36 +23,23 @@ from stoker.cluster import Node
 from stoker.engine import Key, Observation, Order
 from stoker.engines.slurm import batch
 from stoker.engines.slurm.batch import Site
+from stoker.engines.slurm.cluster import Connected, SlurmCluster
 from stoker.engines.slurm.commands import Commands, View
 from stoker.engines.slurm.details import Detail
 from stoker.engines.slurm.foreign import foreign_jobs, moved
 from stoker.engines.slurm.ledger import Entry, Ledger
 from stoker.engines.slurm.machine import File, Here, Machine, Part
-from stoker.engines.slurm.nodes import SlurmNode, Wanted
 from stoker.engines.slurm.observe import End, Word
 from stoker.engines.slurm.settings import SlurmSettings
 from stoker.engines.slurm.settle import Evidence, Settled, needs_books, needs_files, settle
 from stoker.engines.slurm.squeue import Row
-from stoker.errors import Away, Conflict, NotFound
+from stoker.errors import Away
 from stoker.foreign import ForeignJob
 
 _log = logging.getLogger(__name__)
-_WRAPPER = Path(__file__).with_name("wrapper.py")
-_SKEW_S = 2.0  # two clocks that differ by less are taken for equal
 _OVERDUE_S = 10.0  # after its grace, a job that was told to end is ended by Slurm; and again after as long
 _SAME_JOB_S = 600.0  # a job in the books that was submitted this long before or after ours is another one of its id
 _SMALL = 4096  # bytes of a claim or an end
-
-
-@dataclass(frozen=True)
-class _Connected:
-    """What was learnt of the cluster when it first answered."""
-
-    uid: int
-    folder: str
-    wrapper: str
-    books: bool
-    memory_counts: bool
 
 
 class SlurmEngine:
@@ -78,10 +64,9 @@ class SlurmEngine:
         self._view = _view_of(self._machine, settings, self._commands, self._clock)
         self._ledger = Ledger(folder / "ledger.sqlite3", self._clock.now())
         self._lock = threading.RLock()  # held while Slurm is told or asked; logs and probes go beside it
-        self._connected: _Connected | None = None
-        self._skew = 0.0  # what is to be added to the cluster's clock to get ours
-        self._nodes: dict[str, SlurmNode] = {}
-        self._nodes_at: float | None = None
+        self._cluster = SlurmCluster(
+            name, installation, settings, self._machine, self._commands, self._view, self._clock
+        )
         self._details_at: float | None = None
         self._details: Mapping[int, Detail] = {}
         self._others: tuple[ForeignJob, ...] = ()
@@ -99,7 +84,7 @@ class SlurmEngine:
 
     def submit(self, orders: Sequence[Order]) -> Mapping[Key, str]:
         with self._lock:
-            site = self._site()
+            site = self._cluster.site()
             fresh = {order.key: order for order in orders if not self._settled(order.key)}
             refused = {key: why for key, order in fresh.items() if (why := batch.refusal(order, site))}
             fresh = {key: order for key, order in fresh.items() if key not in refused}
@@ -111,7 +96,7 @@ class SlurmEngine:
 
     def states(self) -> Mapping[Key, Observation]:
         with self._lock:
-            connected = self._connect()
+            connected = self._cluster.connect()
             rows = self._view.queue()
             ours, others = self._sort(rows, connected)
             self._look_at_others(others)
@@ -124,7 +109,7 @@ class SlurmEngine:
             entries = [entry for key in keys if (entry := self._ledger.get(key)) and entry.ended is None]
             if not entries:
                 return
-            site, now = self._site(), self._clock.now()
+            site, now = self._cluster.site(), self._clock.now()
             told = [replace(entry, cancel_at=entry.cancel_at or now, grace=grace) for entry in entries]
             self._ledger.write(told)
             wish = json.dumps({"grace": grace}).encode()
@@ -139,8 +124,8 @@ class SlurmEngine:
 
     def inventory(self) -> tuple[Node, ...]:
         with self._lock:
-            rations = self._connect().memory_counts
-            return tuple(replace(one.node, rations_memory=rations) for one in self._fresh_nodes().values())
+            rations = self._cluster.connect().memory_counts
+            return tuple(replace(one.node, rations_memory=rations) for one in self._cluster.nodes().values())
 
     def close(self) -> None:
         """The jobs go on; so does what was already being said to Slurm."""
@@ -156,7 +141,7 @@ class SlurmEngine:
             known = [key for key in keys if self._ledger.get(key)]
             if not known:
                 return
-            connected = self._connect()
+            connected = self._cluster.connect()
             self._machine.remove([f"{connected.folder}/{key.job}/{key.attempt}/files" for key in known])
             self._ledger.forget(known)
             for key in known:
@@ -179,87 +164,15 @@ class SlurmEngine:
     def drain(self, node: str, reason: str) -> None:
         """A node that somebody drained already stays as it is, with that person's reason."""
         with self._lock:
-            self._connect()
-            if not self._drained(node):
-                self._commands.drain(node, f"{self._our_reason} {' '.join(reason.split())}")
-                self._nodes_at = None
+            self._cluster.drain(node, reason)
 
     def undrain(self, node: str, reason: str) -> None:
         del reason  # Slurm keeps none for a node that is open
         with self._lock:
-            self._connect()
-            found = self._drained(node)
-            if found and not found.reason.startswith(self._our_reason):
-                raise Conflict(f'node {node} was drained by somebody else ("{found.reason}"); it stays drained')
-            if found:
-                self._commands.resume(node)
-                self._nodes_at = None
-
-    @property
-    def _our_reason(self) -> str:
-        return f"{batch.MARK}:{self.installation}:"
-
-    def _drained(self, node: str) -> SlurmNode | None:
-        """The node, if it is drained now. Raises NotFound."""
-        self._nodes_at = None
-        nodes = self._fresh_nodes()
-        if node not in nodes:
-            raise NotFound.named("node", node, nodes)
-        return nodes[node] if nodes[node].drained else None
-
-    # The cluster
-
-    def _connect(self) -> _Connected:
-        """Learn who we are there, and lay down the wrapper; once, until the machine is another one."""
-        if self._connected is None:
-            hello = self._machine.hello()
-            self._take_time(hello.time)
-            root = self.settings.folder
-            root = f"{hello.home}/{root[2:]}" if root.startswith("~/") else root
-            folder = f"{root.rstrip('/')}/{self.installation}"
-            body = f"#!{self.settings.wrapper_python} -IS\n".encode() + _WRAPPER.read_bytes()
-            wrapper = f"{folder}/wrapper-{hashlib.sha256(body).hexdigest()[:12]}.py"
-            self._machine.put([File(wrapper, body, 0o700)])
-            controller = self._commands.controller()
-            self._connected = _Connected(hello.uid, folder, wrapper, controller.books, controller.memory_counts)
-            _log.info("engine %s: Slurm %s, cluster %s", self.name, controller.version, controller.cluster)
-        return self._connected
-
-    def _site(self) -> Site:
-        connected = self._connect()
-        nodes = self._fresh_nodes()
-        return Site(
-            self.settings,
-            self.installation,
-            connected.folder,
-            connected.wrapper,
-            {name: one.node for name, one in nodes.items()},
-            {name: one.models for name, one in nodes.items()},
-            connected.memory_counts,
-        )
-
-    def _take_time(self, theirs: float) -> None:
-        skew = self._clock.now() - theirs
-        if abs(skew) > _SKEW_S and abs(self._skew - skew) > _SKEW_S:
-            _log.warning("engine %s: the cluster's clock is %+.0f s off this machine's", self.name, -skew)
-        self._skew = skew if abs(skew) > _SKEW_S else 0.0
-
-    def _fresh_nodes(self) -> dict[str, SlurmNode]:
-        if not self._recent(self._nodes_at):
-            settings = self.settings
-            wanted = Wanted(
-                self.name, settings.gres, settings.vendor, settings.partition, bool(settings.reservation)
-            )
-            self._take_time(self._machine.hello().time)
-            self._nodes = self._view.nodes(wanted)
-            self._nodes_at = self._clock.now()
-        return self._nodes
-
-    def _recent(self, asked_at: float | None) -> bool:
-        return asked_at is not None and 0 <= self._clock.now() - asked_at < self.settings.nodes_every
+            self._cluster.undrain(node)
 
     def _read(self, key: Key, name: str, offset: int, limit: int) -> bytes:
-        connected = self._connected or self._connect()
+        connected = self._cluster.connected
         return self._machine.read([Part(f"{connected.folder}/{key.job}/{key.attempt}/{name}", offset, limit)])[0]
 
     # Handing over
@@ -275,7 +188,7 @@ class SlurmEngine:
         """Those of `keys` that are in the queue, or were begun: an earlier call got further than we know."""
         if not keys:
             return []
-        connected = self._connect()
+        connected = self._cluster.connect()
         ours, _ = self._sort(self._view.queue(), connected)
         claims = self._claims(keys)
         found = []
@@ -314,7 +227,7 @@ class SlurmEngine:
         entries = [entry for key in keys if (entry := self._ledger.get(key))]
         if not entries:
             return {}
-        site = self._site()
+        site = self._cluster.site()
         answers = self._commands.submit([entry.options for entry in entries], site.wrapper)
         both = list(zip(entries, answers, strict=True))
         self._ledger.write(replace(entry, slurm=answer.id) for entry, answer in both if answer.id is not None)
@@ -326,7 +239,7 @@ class SlurmEngine:
 
     # Looking
 
-    def _sort(self, rows: Sequence[Row], connected: _Connected) -> tuple[dict[Key, list[Row]], list[Row]]:
+    def _sort(self, rows: Sequence[Row], connected: Connected) -> tuple[dict[Key, list[Row]], list[Row]]:
         """Our jobs by key, lowest id first, and everybody else's. A mark counts only on jobs of our own user."""
         ours: dict[Key, list[Row]] = {}
         others = []
@@ -343,15 +256,15 @@ class SlurmEngine:
         unknown = any(
             row.nodelist and row.state == "RUNNING" and not self._details.get(row.id, nothing).held for row in rows
         )
-        if unknown or (any(row.nodelist for row in rows) and not self._recent(self._details_at)):
+        if unknown or (any(row.nodelist for row in rows) and not self._cluster.recent(self._details_at)):
             self._details = self._view.details()
             self._details_at = self._clock.now()
-        self._others = tuple(foreign_jobs(self.name, rows, self._details, self.settings.gres, self._skew))
+        self._others = tuple(foreign_jobs(self.name, rows, self._details, self.settings.gres, self._cluster.skew))
 
     def _gather(self, ours: Mapping[Key, Sequence[Row]]) -> list[Evidence]:
         """Everything that is known of every order; files are read only where the queue leaves a question."""
         open_entries = [entry for entry in self._ledger.all() if entry.ended is None]
-        words = {key: [_word(row, self._details, self._skew) for row in rows] for key, rows in ours.items()}
+        words = {key: [_word(row, self._details, self._cluster.skew) for row in rows] for key, rows in ours.items()}
         asked = [
             entry.key
             for entry in open_entries
@@ -369,7 +282,7 @@ class SlurmEngine:
 
     def _with_books(self, found: Sequence[Evidence]) -> list[Evidence]:
         wanted = sorted({number for evidence in found for number in needs_books(evidence)})
-        if not wanted or not self._connect().books:
+        if not wanted or not self._cluster.connect().books:
             return list(found)
         try:
             entries = self._commands.books(wanted)
@@ -382,7 +295,7 @@ class SlurmEngine:
         """Ids are used again when a controller has lost its memory: only a job submitted when ours was is ours."""
         found = {}
         for word, submitted_at in entries:
-            near = abs(submitted_at + self._skew - evidence.entry.entered_at) < _SAME_JOB_S
+            near = abs(submitted_at + self._cluster.skew - evidence.entry.entered_at) < _SAME_JOB_S
             if near and word.id in (evidence.claim, evidence.entry.slurm):
                 found[word.id] = replace(word, by=self._commands.user(word.by)) if word.by else word
         return found
@@ -396,7 +309,7 @@ class SlurmEngine:
     def _small(self, keys: Sequence[Key], name: str) -> dict[Key, bytes]:
         if not keys:
             return {}
-        folder = self._connect().folder
+        folder = self._cluster.connect().folder
         parts = [Part(f"{folder}/{key.job}/{key.attempt}/{name}", 0, _SMALL) for key in keys]
         return dict(zip(keys, self._machine.read(parts), strict=True))
 
@@ -404,7 +317,9 @@ class SlurmEngine:
         if not text:
             return None
         end = End(**json.loads(text))
-        return replace(end, started_at=end.started_at + self._skew, ended_at=end.ended_at + self._skew)
+        return replace(
+            end, started_at=end.started_at + self._cluster.skew, ended_at=end.ended_at + self._cluster.skew
+        )
 
     # Concluding
 
