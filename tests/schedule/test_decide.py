@@ -235,3 +235,11 @@ def test_the_first_in_line_is_never_starved(stream: list[JobSpec]) -> None:
 def _over(each: Job, now: float) -> bool:
     """The stream's jobs end at their limit, those without one never."""
     return each.started_at is not None and now >= each.started_at + (each.spec.time_limit or float("inf"))
+
+
+def test_the_plan_says_what_is_kept_for_the_first_that_waits() -> None:
+    active = [running(1, Placement("n1"), resources=need(cpus=6), time_limit=1000.0)]
+    result = plan([node()], [job(2, resources=need(cpus=8)), job(3, resources=need(cpus=8))], active)
+    kept = result.reserved[2]
+    assert (kept.at, kept.engine, kept.placements) == (NOW - 10 + 1000 + 30, "local", (Placement("n1"),))
+    assert 3 not in result.reserved

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from stoker.job import Job, JobSpec, Placement, Resources
 from stoker.schedule.dependencies import Answer, held
 from stoker.schedule.field import Field, away_from_here, field_of
-from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
+from stoker.schedule.snapshot import Plan, Reserved, Snapshot, Start, Wait
 
 # What decides where a job fits: what it asks for, where it may go, and whether it outlasts the reservation's start.
 _Shape = tuple[Resources, int, bool, str, tuple[str, ...], tuple[str, ...], bool, bool]
@@ -27,6 +27,8 @@ class _Reservation:
     """The first waiting job's place: from when at the latest, and what it leaves over by node."""
 
     at: float  # seconds since the epoch; infinite when it hangs on a job without a time limit: nothing passes it
+    engine: str
+    placements: tuple[Placement, ...]
     left: Field  # what is free then
     both: Field  # what is free now and then: for jobs that outlast its beginning
 
@@ -41,6 +43,7 @@ class _Pass:
     starts: list[Start] = field(default_factory=list)
     fails: dict[int, Wait] = field(default_factory=dict)
     waits: dict[int, Wait] = field(default_factory=dict)
+    reserved: dict[int, Reserved] = field(default_factory=dict)
     reservation: _Reservation | None = None
     # Room only shrinks in a pass: shapes that did not fit, or could not even alone, need no second look.
     unfitting: set[_Shape] = field(default_factory=set)
@@ -60,7 +63,7 @@ def decide(snapshot: Snapshot) -> Plan:
     for job in ready:
         ahead += not _place(job, state, ahead)
     later = [job.not_before for job in snapshot.pending if job.not_before and job.not_before > snapshot.now]
-    return Plan(state.starts, state.fails, state.waits, min(later, default=None))
+    return Plan(state.starts, state.fails, state.waits, min(later, default=None), state.reserved)
 
 
 def _ready(job: Job, state: _Pass) -> bool:
@@ -91,7 +94,7 @@ def _place(job: Job, state: _Pass, ahead: int) -> bool:
             _start(job, engine, placements, state)
             return True
         state.unfitting.add(shape)
-    state.waits[job.id] = _why_waits(spec, shape, state, ahead)
+    state.waits[job.id] = _why_waits(job, shape, state, ahead)
     return False
 
 
@@ -131,7 +134,8 @@ def _start(job: Job, engine: str, placements: tuple[Placement, ...], state: _Pas
     state.starts.append(Start(job, engine, placements))
 
 
-def _why_waits(spec: JobSpec, shape: _Shape, state: _Pass, ahead: int) -> Wait:
+def _why_waits(job: Job, shape: _Shape, state: _Pass, ahead: int) -> Wait:
+    spec = job.spec
     if state.snapshot.away and (spec.engine in state.snapshot.away or not state.pool.layout.nodes):
         why = state.snapshot.away.get(spec.engine) or next(iter(state.snapshot.away.values()))
         return Wait("EngineAway", why)
@@ -139,6 +143,9 @@ def _why_waits(spec: JobSpec, shape: _Shape, state: _Pass, ahead: int) -> Wait:
         return Wait("Priority", f"{ahead} job{'s' if ahead > 1 else ''} ahead")
     if shape not in state.impossible:
         state.reservation = _reserve(spec, state)
+        if state.reservation is not None:
+            kept = state.reservation
+            state.reserved[job.id] = Reserved(kept.at, kept.engine, kept.placements)
     if state.reservation is None:
         state.impossible.add(shape)
         return Wait("ReqNodeNotAvail", f"no node offers {_asked(spec)} at present")
@@ -164,7 +171,8 @@ def _reserve(spec: JobSpec, state: _Pass) -> _Reservation | None:
     left = after(count)
     where, found = left.fit(spec)
     left.take(spec, where, found)
-    return _Reservation(ends[count - 1][0] if count else state.snapshot.now, left, state.pool.meet(left))
+    at = ends[count - 1][0] if count else state.snapshot.now
+    return _Reservation(at, where, found, left, state.pool.meet(left))
 
 
 def _ends(state: _Pass) -> list[tuple[float, JobSpec, str, Sequence[Placement]]]:

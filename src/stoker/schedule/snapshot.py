@@ -43,9 +43,18 @@ class Wait(NamedTuple):
     message: str
 
 
+class Reserved(NamedTuple):
+    """What is kept for a job that waits: from when at the latest, and where."""
+
+    at: float  # seconds since the epoch; infinite when it hangs on a job without a time limit
+    engine: str
+    placements: tuple[Placement, ...]
+
+
 @dataclass(frozen=True)
 class Plan:
     starts: Sequence[Start] = ()
     fails: Mapping[int, Wait] = field(default_factory=dict)  # job id -> why it can never start
     waits: Mapping[int, Wait] = field(default_factory=dict)  # job id -> why not yet
     wake_at: float | None = None  # the next moment at which time alone changes the answer
+    reserved: Mapping[int, Reserved] = field(default_factory=dict)  # job id -> what is kept for it
