@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from stoker.errors import BadInput
+from stoker.typed import strict
+
+MOST_REPLICAS = 1000
 
 
 class ReplicaState(StrEnum):
@@ -30,19 +35,47 @@ class Replica:
         return f"Replica(job={self.job}, version={self.version}, state={self.state}, url={self.url!r})"
 
 
+@strict
+@dataclass(frozen=True)
+class Scaling:
+    """Between which bounds the number of replicas follows the load, and what the user wants of them."""
+
+    floor: int = 1  # replicas that stay whatever the load
+    ceiling: int = 1  # the same as the floor: it does not follow the load
+    target: float = 8.0  # requests in flight that one replica answers well
+    ttft: float | None = None  # seconds to the first token that are wanted, 95th percentile
+    tpot: float | None = None  # seconds for each further token that are wanted, 95th percentile
+    reserve: int = 0  # ready replicas kept above what is needed
+    window: float = 300.0  # seconds that the load has to be low before a replica goes
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.floor <= self.ceiling <= MOST_REPLICAS:
+            raise BadInput(
+                f"{self.floor} to {self.ceiling} replicas were asked for;"
+                f" allowed is 1 to {MOST_REPLICAS}, the least first",
+                param="scaling",
+            )
+        for name, value in (("target", self.target), ("ttft", self.ttft), ("tpot", self.tpot)):
+            if value is not None and not 0 < value < float("inf"):
+                raise BadInput(f"{name} of {value:g} was given; it must be above zero", param="scaling")
+        if not 0 <= self.reserve <= MOST_REPLICAS or not 0 <= self.window <= 86400.0:
+            raise BadInput("a reserve cannot be negative, and a window is 0 s to one day", param="scaling")
+
+
 @dataclass(frozen=True)
 class Endpoint:
     name: str  # what callers put in "model"
     tenant: str
     owner: str
     version: int | None  # the version that answers now
-    wanted: int  # replicas of it
+    wanted: int  # replicas of it, now
     created_at: float
     replicas: tuple[Replica, ...] = ()
     candidate: int | None = None  # a version that is being brought up, and verified before it answers
     switch: bool = False  # the candidate takes over as soon as it is ready, without further verification
     engine: str = ""  # where replicas run; empty: any engine that fits
     message: str = ""
+    scaling: Scaling = field(default_factory=Scaling)
 
     @property
     def ready(self) -> tuple[Replica, ...]:
