@@ -7,11 +7,11 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stoker.engine import Key
-from stoker.engines.slurm import agent, batch, details, nodes, squeue, wrapper
+from stoker.engines.slurm import SlurmEngine, agent, batch, details, nodes, squeue, wrapper
 from stoker.engines.slurm.hostlist import expand
 from stoker.engines.slurm.ledger import Entry
 from stoker.engines.slurm.machine import Ran
@@ -54,6 +54,8 @@ def queue(separator: str, *names: str) -> str:
 
 
 @given(st.lists(st.text(max_size=40), max_size=4))
+@example(["<"])
+@example(["\n<", ">\n<"])
 def test_names_cannot_break_the_queue(names: list[str]) -> None:
     separator = squeue.fresh_word()
     rows = squeue.parse(queue(separator, *names), separator)
@@ -237,3 +239,14 @@ def test_settings_are_checked(given: dict[str, object], told: str) -> None:
 def test_devices_that_were_asked_for() -> None:
     assert squeue.devices_asked(Row(1, "1", "PENDING", nodes=3, gres="gres:gpu:h200:2,gres:shard:9"), "gpu") == 6
     assert squeue.devices_asked(Row(1, "1", "PENDING", gres=""), "gpu") == 0
+
+
+def test_a_conf_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    settings = SlurmSettings(folder=str(tmp_path / "shared"), conf=str(tmp_path / "slurm.conf"))
+    engine = SlurmEngine("hpc", settings, tmp_path / "engine", "0" * 12)
+    try:
+        with pytest.raises(Away, match=r'the setting conf names ".*slurm.conf"; there is no such file'):
+            engine.inventory()
+        assert not engine.calls
+    finally:
+        engine.close()

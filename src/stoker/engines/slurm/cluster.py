@@ -11,10 +11,10 @@ from stoker.clock import Clock
 from stoker.engines.slurm import batch
 from stoker.engines.slurm.batch import Site
 from stoker.engines.slurm.commands import Commands, View
-from stoker.engines.slurm.machine import File, Machine
+from stoker.engines.slurm.machine import File, Machine, Part
 from stoker.engines.slurm.nodes import SlurmNode, Wanted
 from stoker.engines.slurm.settings import SlurmSettings
-from stoker.errors import Conflict, NotFound
+from stoker.errors import Away, Conflict, NotFound
 
 _log = logging.getLogger(__name__)
 _WRAPPER = Path(__file__).with_name("wrapper.py")
@@ -62,6 +62,7 @@ class SlurmCluster:
         if self._connected is None:
             hello = self._machine.hello()
             self._take_time(hello.time)
+            self._check_conf()
             root = self._settings.folder
             root = f"{hello.home}/{root[2:]}" if root.startswith("~/") else root
             folder = f"{root.rstrip('/')}/{self._installation}"
@@ -135,6 +136,12 @@ class SlurmCluster:
         if node not in nodes:
             raise NotFound.named("node", node, nodes)
         return nodes[node] if nodes[node].drained else None
+
+    def _check_conf(self) -> None:
+        """Slurm's commands look for a minute for a cluster whose file is not there."""
+        conf = self._settings.conf
+        if conf and not self._machine.read([Part(conf, 0, 1)])[0]:
+            raise Away(f'the setting conf names "{conf}"; there is no such file, or it cannot be read')
 
     def _take_time(self, theirs: float) -> None:
         skew = self._clock.now() - theirs

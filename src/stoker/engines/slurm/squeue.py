@@ -8,8 +8,9 @@ cut off: then nothing of the answer is believed. Options and columns are the sam
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from stoker.errors import Away
 
@@ -50,16 +51,18 @@ class Row:
 
 def parse(text: str, separator: str) -> tuple[Row, ...]:
     """Raises Away when the answer is garbled or cut off."""
-    head, *records = text.split(f"<{separator}")
-    if head.strip():
+    head, *parts = text.split(separator)
+    if head.strip() != ("<" if parts else ""):
         raise Away(f"squeue gave what is no queue: {head.strip()[:80]!r}")
-    return tuple(_row(record, separator) for record in records)
+    width = len(_COLUMNS) + 1  # counted, since a name may hold what stands between two records
+    records = [parts[at : at + width] for at in range(0, len(parts), width)]
+    for record, following in zip_longest(records, records[1:]):
+        if len(record) != width or record[-1].split() != ([">", "<"] if following else [">"]):
+            raise Away("squeue's answer was cut off")
+    return tuple(_row(record[:-1]) for record in records)
 
 
-def _row(record: str, separator: str) -> Row:
-    *fields, last = record.split(separator)
-    if last.strip() != ">" or len(fields) != len(_COLUMNS):
-        raise Away("squeue's answer was cut off")
+def _row(fields: Sequence[str]) -> Row:
     job, label, state, reason, uid, user, partition, nodes, nodelist, gres, *times, name, comment = fields
     submitted, started, finished = (seconds(value) for value in times)
     try:
@@ -68,7 +71,7 @@ def _row(record: str, separator: str) -> Row:
             submitted, started, finished, name, word(comment),
         )  # fmt: skip
     except ValueError:
-        raise Away(f"squeue gave what is no job: {record[:80]!r}") from None
+        raise Away(f"squeue gave what is no job: {' '.join(fields)[:80]!r}") from None
 
 
 def seconds(text: str) -> float | None:
