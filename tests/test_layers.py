@@ -18,7 +18,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "account", "balance", "cluster", "endpoint", "engine", "engine_config", "expectation", "file", "finding",
         "foreign", "home", "hostlist", "job", "job_environment", "jobfile", "model", "node_drain", "node_move",
-        "notebook", "page", "sbatch", "sbatch_directives", "shipment", "signal", "spelling", "telemetry", "usage",
+        "notebook", "page", "queue", "queue_window", "sbatch", "sbatch_directives", "shipment", "signal",
+        "spelling", "telemetry", "usage",
     ),
     ("perf",),
     ("judge",),

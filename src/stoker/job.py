@@ -150,6 +150,7 @@ class JobSpec:
     account: str = ""
     qos: str = ""
     time_limit: float | None = None  # seconds
+    deadline: float | None = None  # when it should have ended, seconds since the epoch
     grace: float = 30.0  # seconds between SIGTERM and SIGKILL
     retries: int = 0  # runs again after a failure, at most so often
     requeue: bool = False  # runs again when the node or the platform took it away

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from stoker.job import Job, JobSpec, Placement, Resources
 from stoker.schedule.dependencies import Answer, held
 from stoker.schedule.field import Field, away_from_here, field_of
+from stoker.schedule.line import Line
 from stoker.schedule.snapshot import Plan, Reserved, Snapshot, Start, Wait
 
 # What decides where a job fits: what it asks for, where it may go, and whether it outlasts the reservation's start.
@@ -39,6 +40,7 @@ class _Pass:
 
     snapshot: Snapshot
     pool: Field
+    line: Line
     in_array: Counter[int]
     starts: list[Start] = field(default_factory=list)
     fails: dict[int, Wait] = field(default_factory=dict)
@@ -55,15 +57,15 @@ def decide(snapshot: Snapshot) -> Plan:
     state = _Pass(
         snapshot,
         field_of(nodes, snapshot.active, snapshot.others, snapshot.mix),
+        Line(snapshot),
         Counter(job.array_id for job in snapshot.active if job.array_id is not None),
     )
-    ready = [job for job in snapshot.pending if _ready(job, state)]
-    ready.sort(key=lambda job: (-job.spec.priority, job.id))
     ahead = 0
-    for job in ready:
+    for job in state.line.order([job for job in snapshot.pending if _ready(job, state)]):
         ahead += not _place(job, state, ahead)
     later = [job.not_before for job in snapshot.pending if job.not_before and job.not_before > snapshot.now]
-    return Plan(state.starts, state.fails, state.waits, min(later, default=None), state.reserved)
+    wake_at = min((*later, state.line.wake_at))
+    return Plan(state.starts, state.fails, state.waits, wake_at if math.isfinite(wake_at) else None, state.reserved)
 
 
 def _ready(job: Job, state: _Pass) -> bool:
@@ -82,7 +84,10 @@ def _ready(job: Job, state: _Pass) -> bool:
 
 def _place(job: Job, state: _Pass, ahead: int) -> bool:
     """Start `job` if it may start now; else note why not."""
-    spec = job.spec
+    if (refused := state.line.refuses(job)) is not None:
+        state.waits[job.id] = refused
+        return False
+    spec = state.line.narrowed(job)
     limit = spec.array_limit
     if limit and job.array_id is not None and state.in_array[job.array_id] >= limit:
         state.waits[job.id] = Wait("ArrayTaskLimit", f"{limit} of its array run already")
@@ -124,6 +129,7 @@ def _outlasts(spec: JobSpec, state: _Pass) -> bool:
 
 def _start(job: Job, engine: str, placements: tuple[Placement, ...], state: _Pass) -> None:
     spec = job.spec
+    state.line.started(job, engine, placements)
     state.pool.take(spec, engine, placements)
     if state.reservation is not None:
         if _outlasts(spec, state):

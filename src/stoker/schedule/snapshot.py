@@ -9,6 +9,7 @@ from typing import NamedTuple
 from stoker.cluster import Node
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobState, Placement
+from stoker.queue import Queue, Usage
 from stoker.schedule.mix import Mix, usual_mix
 from stoker.schedule.policy import Policy
 
@@ -27,6 +28,9 @@ class Snapshot:
     others: Sequence[ForeignJob] = ()  # what was given to the engines without us
     mix: Mix = field(default_factory=usual_mix)  # which jobs are likely to come
     policy: Policy = field(default_factory=Policy)
+    queues: Sequence[Queue] = ()  # none: one line for all, by priority and then first come
+    usage: Usage = field(default_factory=dict)  # what was used of late, as of `now`, by queue and user
+    since: Mapping[int, float] = field(default_factory=dict)  # job that came back -> since when it waits again
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,103 @@
+"""Line: whose job is next, what a quota refuses, and whose devices may be taken back for whom.
+
+The queues form a tree (`stoker.queue`). At every level the child goes first whose next job stays within what the
+child deserves, the one served least so far before the others; only then those that borrow, in the proportion of
+their weights and of what they have had lately. Within a queue: who has waited longer than its patience, then by
+priority; among equal priorities first a deadline that is near, then the user who had least, then who came first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from stoker.cluster import WHOLE
+from stoker.job import Job, JobSpec, Placement
+from stoker.queue import DEFAULT, Preemptible
+from stoker.schedule.branch import Branch, Held, walk
+from stoker.schedule.quantity import Quantity
+from stoker.schedule.snapshot import Snapshot, Wait
+from stoker.schedule.tree import leaves_of, root_of
+
+
+class Line:
+    """The order of one pass. It has to be told of each start."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._now = snapshot.now
+        self._since = snapshot.since
+        self._changes = [queue.next_change(snapshot.now) for queue in snapshot.queues]
+        self._quantity = Quantity(snapshot.nodes, snapshot.queues)
+        self._root = root_of(snapshot, self._quantity)
+        self._leaves = leaves_of(self._root)
+        self._default = self._leaves[DEFAULT]
+        for job in snapshot.active:
+            self._leaf(job).hold((job.tenant, job.owner), self._held(job), 1)
+
+    def order(self, ready: Iterable[Job]) -> Iterator[Job]:
+        """Each of `ready` once. Which is next depends on what has been started before."""
+        for job in ready:
+            self._leaf(job).lane.join(job, self._now, self._since)
+        first = self._root
+        while len(first.children) == 1:
+            first = first.children[0]
+        first.sort()
+        while (job := first.take()) is not None:  # type: ignore[assignment]
+            yield job
+            first.settle()
+
+    @property
+    def wake_at(self) -> float:
+        """The next moment at which time alone changes the order or a quota; infinite: never."""
+        return min((*self._changes, *(leaf.lane.wake_at for leaf in self._leaves.values())), default=math.inf)
+
+    def refuses(self, job: Job) -> Wait | None:
+        """Why a quota or limit keeps `job` from starting now; None: none does."""
+        return self._leaf(job).refuses(job, self._quantity.asked(job.spec))
+
+    def narrowed(self, job: Job) -> JobSpec:
+        """What to look for a place for: only those models of which its queue may have more."""
+        return self._leaf(job).narrowed(job.spec, self._quantity.asked(job.spec), self._quantity.models)
+
+    def started(self, job: Job, engine: str, placements: Sequence[Placement]) -> None:
+        """Note that `job` holds these from now on."""
+        held = self._quantity.held(job.spec, engine, placements)
+        self._leaf(job).hold((job.tenant, job.owner), held, 1)
+
+    def held(self, queue: str) -> float:
+        """Devices that `queue` and those below it hold."""
+        return next((branch.held / WHOLE for branch in walk(self._root) if branch.queue.name == queue), 0.0)
+
+    def over(self, queue: str) -> float:
+        """Devices that `queue` and those below it hold beyond what it deserves: what it has borrowed."""
+        return next((branch.over() / WHOLE for branch in walk(self._root) if branch.queue.name == queue), 0.0)
+
+    def may_take(self, job: Job, victim: Job, taken: Sequence[Job] = ()) -> bool:
+        """Whether `victim`, which runs, may be ended so that `job` can start, besides those `taken` for it already.
+
+        In a queue a higher priority goes before a lower one. Between queues only rights count: at every level below
+        the queue that both are part of, `job` must stay within what its queue deserves, and the victim's must hold
+        more than it deserves. So what is taken back was borrowed.
+        """
+        home, other = self._leaf(job), self._leaf(victim)
+        if other.queue.preemptible is Preemptible.NOBODY:
+            return False
+        if home is other:
+            return job.spec.priority > victim.spec.priority
+        if other.queue.preemptible is not Preemptible.ANYBODY:
+            return False
+        milli, models = self._quantity.asked(job.spec), job.spec.resources.models
+        if not all(branch.within(milli, models) for branch in home.below_common(other)):
+            return False
+        back = [(self._leaf(one).path, self._held(one)) for one in taken]
+        of = self._held(victim).of
+        return all(
+            branch.over([held for path, held in back if branch in path], of) > 0
+            for branch in other.below_common(home)
+        )
+
+    def _held(self, job: Job) -> Held:
+        return self._quantity.held(job.spec, job.engine, job.placements)
+
+    def _leaf(self, job: Job) -> Branch:
+        return self._leaves.get(job.spec.queue, self._default)
