@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-fast test-slow lint format bench clean help
+.PHONY: demo test test-fast test-slow search lint format bench clean help
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -35,6 +35,9 @@ test-fast: $(VENV)/.tests lint  ## set-up, lint, types, and all tests that take 
 test-slow: $(VENV)/.tests  ## tests that take minutes: real models, kill -9 in every stage, the whole journey
 	@scripts/test-packages
 	$(BIN)/pytest -m slow --timeout 1500
+
+search: $(VENV)/.tests  ## property tests with new examples, many where a test does not say how many
+	$(BIN)/pytest --hypothesis-profile search --timeout 3600 $$(grep -rlE 'from hypothesis|import hypothesis' tests/*/)
 
 lint: $(VENV)/.tests  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .

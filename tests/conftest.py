@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.labs import slurm as slurm_lab
 from tests.labs import sshd as sshd_lab
 from tests.labs.slurm import SlurmLab
 from tests.labs.sshd import LoginNode
+
+# `make test` plays the same examples each time, so that a rare one never holds up a change that has nothing to do
+# with it. `make search` looks for new ones.
+hypothesis.settings.register_profile("gate", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("search", max_examples=2000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("gate")
 
 _REAL = ("slurm", "kubernetes", "browser", "slow")
 
