@@ -25,7 +25,7 @@ from stoker.errors import StokerError
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobKind, JobState
 from stoker.node_drain import NodeDrain, with_drains
-from stoker.schedule import Plan, Snapshot, Start, Wait, decide
+from stoker.schedule import Plan, Pool, Snapshot, Start, Wait, decide
 from stoker.store.jobs import JobStore, Move
 from stoker.store.lease import Lease
 
@@ -60,6 +60,7 @@ class Dispatcher:
         self._clock = clock
         self._ledger = Ledger(store)
         self._patience = Patience()
+        self._pool = Pool()
         self._wake = threading.Event()
         self._stopping = False
         self._pause = threading.Event()  # set to cut a pause short
@@ -127,7 +128,7 @@ class Dispatcher:
         self._hand_over_again()
         self._call_back()
         self._end_stopping()
-        plan = decide(self._snapshot())
+        plan = decide(self._snapshot(), self._pool)
         self.waits = plan.waits
         self._apply(plan)
         self.passed_at = began

@@ -3,7 +3,10 @@
 from stoker.schedule.decide import decide
 from stoker.schedule.mix import Mix, mix_of, usual_mix
 from stoker.schedule.policy import Policy
+from stoker.schedule.pool import Pool
 from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
 from stoker.schedule.unfit import unfit
 
-__all__ = ["Mix", "Plan", "Policy", "Snapshot", "Start", "Wait", "decide", "mix_of", "unfit", "usual_mix"]
+__all__ = [
+    "Mix", "Plan", "Policy", "Pool", "Snapshot", "Start", "Wait", "decide", "mix_of", "unfit", "usual_mix",
+]  # fmt: skip

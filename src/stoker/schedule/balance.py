@@ -18,7 +18,8 @@ from stoker.foreign import ForeignJob
 from stoker.job import Job, JobSpec, JobState, Resources
 from stoker.node_drain import NodeDrain
 from stoker.node_move import MoveState, NodeMove
-from stoker.schedule.field import Field, admits, field_of
+from stoker.schedule.field import Field, admits
+from stoker.schedule.pool import field_of
 
 # What others wait for besides room, in Slurm's words: more machines would not help.
 _NOT_FOR_ROOM = (

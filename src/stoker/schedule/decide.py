@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 from stoker.job import Job, JobSpec, Placement, Resources
 from stoker.schedule.dependencies import Answer, held
-from stoker.schedule.field import Field, away_from_here, field_of
+from stoker.schedule.field import Field, away_from_here
 from stoker.schedule.line import Line
+from stoker.schedule.pool import Pool
 from stoker.schedule.snapshot import Plan, Reserved, Snapshot, Start, Wait
 
 # What decides where a job fits: what it asks for, where it may go, and whether it outlasts the reservation's start.
@@ -52,11 +53,12 @@ class _Pass:
     impossible: set[_Shape] = field(default_factory=set)
 
 
-def decide(snapshot: Snapshot) -> Plan:
+def decide(snapshot: Snapshot, kept: Pool | None = None) -> Plan:
+    """The same snapshot gives the same plan. `kept` from pass to pass, a pool makes the next one quick."""
     nodes = [node for node in snapshot.nodes if node.engine not in snapshot.away]
     state = _Pass(
         snapshot,
-        field_of(nodes, snapshot.active, snapshot.others, snapshot.mix),
+        (kept or Pool()).at(nodes, snapshot.active, snapshot.others, snapshot.mix),
         Line(snapshot),
         Counter(job.array_id for job in snapshot.active if job.array_id is not None),
     )
@@ -134,7 +136,8 @@ def _start(job: Job, engine: str, placements: tuple[Placement, ...], state: _Pas
     if state.reservation is not None:
         if _outlasts(spec, state):
             state.reservation.left.take(spec, engine, placements)
-        state.reservation.both.least_of(state.pool, state.reservation.left, engine, placements)
+        rows = state.pool.rows(engine, placements)
+        state.reservation.both.least_of(state.pool, state.reservation.left, rows)
     if job.array_id is not None:
         state.in_array[job.array_id] += 1
     state.starts.append(Start(job, engine, placements))

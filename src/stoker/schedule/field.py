@@ -6,21 +6,23 @@ only nodes that have changed since it was last asked for are looked at again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stoker.cluster import WHOLE, Node, Place
+from stoker.cluster import WHOLE, Node
 from stoker.engine_config import LOCAL
-from stoker.foreign import ForeignJob, Held
-from stoker.job import Job, JobSpec, Placement, Resources
+from stoker.foreign import ForeignJob
+from stoker.job import JobSpec, Placement, Resources
 from stoker.schedule.layout import Bools, Floats, Ints, Layout, layout_of
-from stoker.schedule.mix import Mix, usual_mix
+from stoker.schedule.log import NEVER, Log
+from stoker.schedule.mix import usual_mix
+from stoker.schedule.room import Room
 from stoker.schedule.worth import Worth, worth_of
 
 _GRAIN = 10.0  # thousandths: losses that differ by less are equal, and the first node wins: it fills up
-_NEVER = -np.inf
+_NOWHERE = -np.inf
 
 # What decides where a job fits: what it asks for and where it may go.
 Shape = tuple[Resources, bool, str, tuple[str, ...], tuple[str, ...], bool]
@@ -30,12 +32,16 @@ Shape = tuple[Resources, bool, str, tuple[str, ...], tuple[str, ...], bool]
 class _Scores:
     """What a shape thinks of every node."""
 
+    spec: JobSpec  # one of this shape
     admitted: Bools  # whether the job may be there at all, whatever is free
     accepted: Bools  # models by number: those whose devices it may take
     score: Floats  # minus the loss of worth; -inf where it does not fit now
     chosen: Ints  # model of the devices it would take
     first: Ints  # column of the device, for a share of one
-    seen: int = -1  # length of the log when it last looked; -1: never
+    seen: int = NEVER  # the log's mark when it last looked
+
+    def copy(self) -> _Scores:
+        return replace(self, score=self.score.copy(), chosen=self.chosen.copy(), first=self.first.copy())
 
 
 class Field:
@@ -44,16 +50,17 @@ class Field:
     A machine that belongs to two engines is one machine: what is held through one is not free through the other.
     """
 
-    def __init__(self, layout: Layout, worth: Worth) -> None:
+    def __init__(self, layout: Layout, worth: Worth, room: Room | None = None) -> None:
         self.layout = layout
+        self.room = room or Room.of(layout)
+        self.log = Log(len(layout.nodes))
         self._worth = worth
-        self.cpus = layout.cpus.copy()
-        self.memory = layout.memory.copy()
-        self.slots = layout.slots.copy()
-        self.free = layout.whole()
-        self._value = worth.of(self.cpus, layout.model, self.free)
-        self._log: list[int] = []  # rows that have changed, in order
+        self._used = np.zeros(len(layout.nodes))  # thousandths that will be used, were there CPUs enough
+        self._wanted = np.zeros(len(layout.nodes))  # CPUs that this takes
+        self._value = np.zeros(len(layout.nodes))
+        self._valued = NEVER  # the log's mark when the worth was last reckoned
         self._scores: dict[Shape, _Scores] = {}
+        self._elder: tuple[Log, int, dict[Shape, _Scores]] | None = None  # whose scores a copy goes on with
 
     @classmethod
     def empty(cls, nodes: Iterable[Node]) -> Field:
@@ -61,28 +68,59 @@ class Field:
         layout = layout_of(replace(node, schedulable=True) for node in nodes)
         return cls(layout, worth_of(usual_mix(), layout.models))
 
+    @property
+    def cpus(self) -> Floats:
+        return self.room.cpus
+
+    @property
+    def free(self) -> Ints:
+        """[row, column] thousandths."""
+        return self.room.free
+
     def copy(self) -> Field:
+        """A field of the same room. What the shapes think of its nodes is taken over when it is asked for."""
+        self._reckon()
         twin = object.__new__(Field)
-        twin.__dict__.update(self.__dict__, _log=[], _scores={})
-        for name in ("cpus", "memory", "slots", "free", "_value"):
+        log = Log(len(self.layout.nodes))
+        elder = (self.log, self.log.end, self._scores)
+        fresh = {"room": self.room.copy(), "log": log, "_valued": log.end, "_scores": {}, "_elder": elder}
+        twin.__dict__.update(self.__dict__, **fresh)
+        for name in ("_used", "_wanted", "_value"):
             setattr(twin, name, getattr(self, name).copy())
         return twin
 
     def meet(self, other: Field) -> Field:
         """What is free in both; they are of the same layout."""
         both = self.copy()
-        for name in ("cpus", "memory", "slots", "free"):
-            setattr(both, name, np.minimum(getattr(self, name), getattr(other, name)))
-        both._revalue(np.arange(len(self.layout.nodes)))  # noqa: SLF001 - it is one of us
+        different = np.zeros(len(self.layout.nodes), dtype=np.bool_)
+        for mine, its in zip(self.room.arrays(), other.room.arrays(), strict=True):
+            more = mine > its
+            different |= more if more.ndim == 1 else more.any(axis=1)
+        both.least_of(self, other, np.flatnonzero(different).tolist())
         return both
 
-    def least_of(self, one: Field, other: Field, engine: str, placements: Iterable[Placement]) -> None:
-        """Be what is free in both again, where these placements are: they have changed one of them."""
-        for placement in placements:
-            for row in self._rows(engine, placement.node):
-                for name in ("cpus", "memory", "slots", "free"):
-                    getattr(self, name)[row] = np.minimum(getattr(one, name)[row], getattr(other, name)[row])
-                self._changed(row)
+    def least_of(self, one: Field, other: Field, rows: Sequence[int]) -> None:
+        """What is free in both, in these rows."""
+        self.room.least_of(one.room, other.room, np.array(rows, dtype=np.int64))
+        self.log.note(rows)
+
+    def adopt(self, room: Room, rows: Ints) -> None:
+        """Have the room that is given in these rows."""
+        self.room.adopt(room, rows)
+        self.log.note(rows.tolist())
+
+    def renew(self, layout: Layout, rows: Ints) -> None:
+        """Go on with another layout, whose nodes differ in these rows. Their room is as before: see `adopt`."""
+        self.layout = self.room.layout = layout
+        self.log.note(rows.tolist())
+        for scores in self._scores.values():
+            scores.admitted[rows] = [_may_hold(layout.nodes[row], scores.spec) for row in rows]
+
+    def rework(self, worth: Worth) -> None:
+        """Other jobs are likely to come."""
+        self._worth = worth
+        self._valued = NEVER
+        self._scores.clear()
 
     # what is held
 
@@ -92,57 +130,20 @@ class Field:
     def give(self, spec: JobSpec, engine: str, placements: Iterable[Placement]) -> None:
         self._change(spec, engine, placements, 1)
 
+    def rows(self, engine: str, placements: Iterable[Placement]) -> list[int]:
+        """The rows that these placements touch."""
+        return [row for row, _ in self.room.rows(engine, placements)]
+
     def take_foreign(self, other: ForeignJob) -> None:
         for held in other.held:
-            for row in self._rows(other.engine, held.node):
-                self._take_held(row, held)
+            for row, _ in self.room.rows(other.engine, (Placement(held.node),)):
+                self.room.take_held(row, held)
+                self.log.note((row,))
 
     def _change(self, spec: JobSpec, engine: str, placements: Iterable[Placement], sign: int) -> None:
-        for placement in placements:
-            for row in self._rows(engine, placement.node):
-                self._change_row(row, spec, placement, sign)
-
-    def _change_row(self, row: int, spec: JobSpec, placement: Placement, sign: int) -> None:
-        need, node, columns = spec.resources, self.layout.nodes[row], self.layout.columns[row]
-        cpus, devices, milli = need.cpus, placement.devices, need.milli
-        memory = need.memory or self.layout.ration[row] * max(1, need.cpus)
-        if spec.exclusive:
-            cpus, memory, devices, milli = node.cpus, node.memory, tuple(columns), WHOLE
-        self.cpus[row] += sign * cpus
-        self.memory[row] += sign * memory
-        self.slots[row] += sign
-        for device in devices:
-            column = columns.get(device)
-            if column is not None and self.layout.model[row, column]:  # it may have failed since
-                self.free[row, column] += sign * milli
-        self._changed(row)
-
-    def _take_held(self, row: int, held: Held) -> None:
-        """What somebody else's job holds. Of devices that its engine does not name, the freest count as held."""
-        self.cpus[row] -= held.cpus
-        self.memory[row] -= held.memory
-        self.slots[row] -= 1
-        columns = [self.layout.columns[row][index] for index in held.indexes if index in self.layout.columns[row]]
-        if not held.indexes:
-            columns = [int(column) for column in np.argsort(-self.free[row], kind="stable")[: held.devices]]
-        self.free[row, columns] = 0
-        self._changed(row)
-
-    def _rows(self, engine: str, node: str) -> tuple[int, ...]:
-        row = self.layout.row.get(Place(engine, node))
-        return () if row is None else self.layout.twins[row]
-
-    def _changed(self, row: int) -> None:
-        self._log.append(row)
-        self._revalue(np.array([row]))
-
-    def _revalue(self, rows: Ints) -> None:
-        self._value[rows] = self._worth.of(self.cpus[rows], self.layout.model[rows], self._usable(rows))
-
-    def _usable(self, rows: Ints) -> Ints:
-        """Thousandths free; none where more is held than there is, as when a device failed or others overbook."""
-        usable: Ints = np.maximum(self.free[rows], 0)
-        return usable
+        for row, placement in self.room.rows(engine, placements):
+            self.room.change(row, spec, placement, sign)
+            self.log.note((row,))
 
     # where a job would go
 
@@ -161,12 +162,12 @@ class Field:
 
     def touched(self) -> list[Node]:
         """The nodes of which something is held."""
-        untouched = self._untouched(np.arange(len(self.layout.nodes)))
+        untouched = self.room.untouched(np.arange(len(self.layout.nodes)))
         return [self.layout.nodes[row] for row in np.flatnonzero(~untouched)]
 
     def fitting(self, spec: JobSpec) -> list[Node]:
         """The nodes on which one node's part of the job fits now."""
-        return [self.layout.nodes[row] for row in np.flatnonzero(self._scored(spec).score > _NEVER)]
+        return [self.layout.nodes[row] for row in np.flatnonzero(self._scored(spec).score > _NOWHERE)]
 
     def _placement(self, row: int, spec: JobSpec, scores: _Scores) -> Placement:
         need, indexes = spec.resources, self.layout.indexes[row]
@@ -174,10 +175,13 @@ class Field:
             return Placement(self.layout.nodes[row].name)
         if need.accelerators == 1 and need.milli < WHOLE:
             return Placement(self.layout.nodes[row].name, (indexes[scores.first[row]],))
-        usable = (self.layout.model[row] == scores.chosen[row]) & (self.free[row] >= need.milli)
+        free = self.free[row]
+        usable = (self.layout.model[row] == scores.chosen[row]) & (free >= need.milli)
         columns = np.flatnonzero(usable)
-        tightest = columns[np.argsort(self.free[row, columns], kind="stable")][: need.accelerators]
+        tightest = columns[np.argsort(free[columns], kind="stable")][: need.accelerators]
         return Placement(self.layout.nodes[row].name, tuple(sorted(indexes[column] for column in tightest)))
+
+    # what a job thinks of the nodes
 
     def _scored(self, spec: JobSpec) -> _Scores:
         shape: Shape = (
@@ -190,109 +194,136 @@ class Field:
         )
         scores = self._scores.get(shape)
         if scores is None:
-            scores = self._scores[shape] = self._unscored(spec)
-        rows = (
-            np.arange(len(self.layout.nodes)) if scores.seen < 0 else np.array(sorted({*self._log[scores.seen :]}))
-        )
-        scores.seen = len(self._log)
+            scores = self._scores[shape] = self._inherited(shape) or self._unscored(spec)
+        rows = self.log.since(scores.seen)
+        scores.seen = self.log.end
         if len(rows):
-            self._score(spec, scores, rows[scores.admitted[rows]])
+            self._reckon()
+            scores.score[rows] = _NOWHERE
+            self._score(scores, rows[scores.admitted[rows]])
         return scores
+
+    def _inherited(self, shape: Shape) -> _Scores | None:
+        """What the field that this one was copied from thinks, but for rows that have changed there meanwhile."""
+        if self._elder is None:
+            return None
+        log, copied_at, known = self._elder
+        if (scores := known.get(shape)) is None:
+            return None
+        self.log.note(log.since(min(scores.seen, copied_at)).tolist())
+        return replace(scores.copy(), seen=0)
 
     def _unscored(self, spec: JobSpec) -> _Scores:
         nodes = self.layout.nodes
         wanted = {model.lower() for model in spec.resources.models}
         accepted = [False, *(not wanted or name in wanted for name in self.layout.models)]
         return _Scores(
-            admitted=np.array([node.schedulable and admits(node, spec) for node in nodes], dtype=np.bool_),
+            spec=spec,
+            admitted=np.array([_may_hold(node, spec) for node in nodes], dtype=np.bool_),
             accepted=np.array(accepted),
-            score=np.full(len(nodes), _NEVER),
-            chosen=np.zeros(len(nodes), dtype=np.int64),
-            first=np.zeros(len(nodes), dtype=np.int64),
+            score=np.full(len(nodes), _NOWHERE),
+            chosen=np.zeros(len(nodes), dtype=np.int16),
+            first=np.zeros(len(nodes), dtype=np.int16),
         )
 
-    def _score(self, spec: JobSpec, scores: _Scores, rows: Ints) -> None:
+    def _reckon(self) -> None:
+        """The worth of the nodes that have changed since it was last reckoned."""
+        rows = self.log.since(self._valued)
+        self._valued = self.log.end
+        if len(rows):
+            used, wanted = self._worth.demand(self.layout.offset[rows] + self.room.usable(rows))
+            self._used[rows], self._wanted[rows] = used, wanted
+            self._value[rows] = self._worth.value(self.cpus[rows], used, wanted)
+
+    def _score(self, scores: _Scores, rows: Ints) -> None:
+        spec, layout = scores.spec, self.layout
         need = spec.resources
-        scores.score[rows] = _NEVER
-        memory = need.memory or self.layout.ration[rows] * max(1, need.cpus)
-        room = (self.cpus[rows] >= need.cpus) & (self.memory[rows] >= memory) & (self.slots[rows] >= 1)
+        memory = need.memory or layout.ration[rows] * max(1, need.cpus)
+        room = self.room
+        fits = (room.cpus[rows] >= need.cpus) & (room.memory[rows] >= memory) & (room.slots[rows] >= 1)
         if spec.exclusive:
-            room &= self._untouched(rows)
-        rows = rows[room]
+            fits &= room.untouched(rows)
+        rows = rows[fits]
         if not len(rows):
             return
-        if not self.layout.mixed.any():
-            self._score_devices(spec, scores, rows, scores.accepted)
+        if not layout.mixed.any():
+            self._score_devices(scores, rows, scores.accepted)
             return
-        mixed = self.layout.mixed[rows]
-        self._score_devices(spec, scores, rows[~mixed], scores.accepted)
+        mixed = layout.mixed[rows]
+        self._score_devices(scores, rows[~mixed], scores.accepted)
         for model in np.flatnonzero(scores.accepted):
             alone = np.arange(len(scores.accepted)) == model
-            self._score_devices(spec, scores, rows[mixed], alone)
+            self._score_devices(scores, rows[mixed], alone)
 
-    def _untouched(self, rows: Ints) -> Bools:
-        all_free = (self.free[rows] == np.where(self.layout.model[rows] > 0, WHOLE, 0)).all(axis=1)
-        idle: Bools = np.logical_and(self.cpus[rows] == self.layout.cpus[rows], all_free)
-        return idle
-
-    def _score_devices(self, spec: JobSpec, scores: _Scores, rows: Ints, accepted: Bools) -> None:
+    def _score_devices(self, scores: _Scores, rows: Ints, accepted: Bools) -> None:
         """Score `rows` for their devices of the `accepted` models; a better score that they have stays."""
-        need = spec.resources
-        fits, first, after = self._after(need, rows, accepted)
-        if not fits.all():
-            rows, first, after = rows[fits], first[fits], after[fits]
+        need = scores.spec.resources
+        if need.accelerators == 0:
+            first, left = None, self._left(need, rows, self._used[rows], self._wanted[rows])
+        elif need.milli == WHOLE:
+            rows, first, left = self._whole(need, rows, accepted)
+        elif need.accelerators == 1:
+            rows, first, left = self._share(need, rows, accepted)
+        else:
+            rows, first, left = self._shares(need, rows, accepted)
         if not len(rows):
             return
-        left = self._worth.of(self.cpus[rows] - need.cpus, self.layout.model[rows], after)
-        score = np.rint((left - self._value[rows]) / _GRAIN) if not spec.exclusive else -self._value[rows]
+        score = -self._value[rows] if scores.spec.exclusive else np.rint((left - self._value[rows]) / _GRAIN)
         better = score > scores.score[rows]
-        if not better.all():
-            rows, score, first = rows[better], score[better], first[better]
-        scores.score[rows] = score
-        scores.chosen[rows] = self.layout.main[rows] if accepted.sum() != 1 else accepted.argmax()
-        scores.first[rows] = first
+        scores.score[rows[better]] = score[better]
+        chosen = self.layout.main[rows] if accepted.sum() != 1 else np.full(len(rows), accepted.argmax())
+        scores.chosen[rows[better]] = chosen[better]
+        if first is not None:
+            scores.first[rows[better]] = first[better]
 
-    def _after(self, need: Resources, rows: Ints, accepted: Bools) -> tuple[Bools, Ints, Ints]:
-        """Whether it fits, on which device (for a share of one), and the thousandths free afterwards."""
-        free = self._usable(rows)
-        none = np.zeros(len(rows), dtype=np.int64)
-        if not need.accelerators:
-            return np.ones(len(rows), dtype=np.bool_), none, free
+    def _left(self, need: Resources, rows: Ints, used: Floats, wanted: Floats) -> Floats:
+        """The worth of `rows` with the job on them, from what their devices then will be used for."""
+        return self._worth.value(self.cpus[rows] - need.cpus, used, wanted)
+
+    def _whole(self, need: Resources, rows: Ints, accepted: Bools) -> tuple[Ints, None, Floats]:
+        """The rows with enough devices that nobody uses, and their worth afterwards."""
+        model = self.layout.model[rows]
+        idle = (accepted[model] & (self.free[rows] >= WHOLE)).sum(axis=1)
+        rows = rows[idle >= need.accelerators]
+        kind = self.layout.main[rows] if accepted.sum() != 1 else accepted.argmax()
+        used, wanted = self._worth.of_whole(kind)
+        count = need.accelerators
+        left = self._left(need, rows, self._used[rows] - count * used, self._wanted[rows] - count * wanted)
+        return rows, None, left
+
+    def _share(self, need: Resources, rows: Ints, accepted: Bools) -> tuple[Ints, Ints, Floats]:
+        """The rows with a device that has so much left, that whose use loses least, and their worth afterwards."""
+        free = self.room.usable(rows)
+        at, column = np.nonzero(accepted[self.layout.model[rows]] & (free >= need.milli))
+        if not len(at):
+            none = np.zeros(0, dtype=np.int64)
+            return none, none, np.zeros(0)
+        row = rows[at]
+        now = self.layout.offset[row, column] + free[at, column]
+        used, wanted = self._worth.change(now, now - need.milli)
+        left = self._left(need, row, self._used[row] + used, self._wanted[row] + wanted)
+        begins = np.flatnonzero(np.diff(at, prepend=-1))  # each row's first device
+        coarse = np.rint(left / _GRAIN)
+        best = np.repeat(np.maximum.reduceat(coarse, begins), np.diff(begins, append=len(at)))
+        hits = np.flatnonzero(coarse == best)
+        chosen = hits[np.diff(at[hits], prepend=-1) > 0]  # the first one on ties
+        return row[chosen], column[chosen], left[chosen]
+
+    def _shares(self, need: Resources, rows: Ints, accepted: Bools) -> tuple[Ints, None, Floats]:
+        """The same for shares of several devices: the fullest ones that have so much left."""
+        free = self.room.usable(rows)
         able = accepted[self.layout.model[rows]] & (free >= need.milli)
-        if need.accelerators == 1 and need.milli < WHOLE:
-            return self._share(need, rows, free, able)
+        fits = able.sum(axis=1) >= need.accelerators
+        rows, free, able = rows[fits], free[fits], able[fits]
         order = np.argsort(np.where(able, free, 2 * WHOLE), axis=1, kind="stable")[:, : need.accelerators]
-        taken = np.take_along_axis(free, order, axis=1) - need.milli
-        fits: Bools = able.sum(axis=1) >= need.accelerators
-        np.put_along_axis(free, order, np.maximum(taken, 0), axis=1)
-        return fits, none, free
-
-    def _share(self, need: Resources, rows: Ints, free: Ints, able: Bools) -> tuple[Bools, Ints, Ints]:
-        """The device whose use for this share loses least, by node."""
-        at, column = np.nonzero(able)
-        tries = free[at]
-        tries[np.arange(len(at)), column] -= need.milli
-        worth = np.full(free.shape, _NEVER)
-        models = self.layout.model[rows]
-        worth[at, column] = self._worth.of(self.cpus[rows[at]] - need.cpus, models[at], tries)
-        best = np.rint(worth / _GRAIN).argmax(axis=1) if len(at) else np.zeros(len(rows), dtype=np.int64)
-        after = free.copy()
-        after[np.arange(len(rows)), best] -= need.milli
-        fits: Bools = np.asarray(able.any(axis=1))
-        return fits, best, np.maximum(after, 0)
+        now = np.take_along_axis(self.layout.offset[rows] + free, order, axis=1)
+        used, wanted = self._worth.change(now, now - need.milli)
+        left = self._left(need, rows, self._used[rows] + used.sum(axis=1), self._wanted[rows] + wanted.sum(axis=1))
+        return rows, None, left
 
 
-def field_of(
-    nodes: Iterable[Node], active: Iterable[Job], others: Iterable[ForeignJob] = (), mix: Mix | None = None
-) -> Field:
-    """Free room, with what `active` jobs and those of others hold taken out; `mix` is what is likely to come."""
-    layout = layout_of(nodes)
-    field = Field(layout, worth_of(mix or usual_mix(), layout.models))
-    for job in active:
-        field.take(job.spec, job.engine, job.placements)
-    for other in others:
-        field.take_foreign(other)
-    return field
+def _may_hold(node: Node, spec: JobSpec) -> bool:
+    return node.schedulable and admits(node, spec)
 
 
 def admits(node: Node, spec: JobSpec) -> bool:
@@ -318,8 +349,8 @@ def _best(score: Floats, count: int) -> Ints | None:
     """Where the `count` highest scores are, the first ones on ties; None when fewer fit."""
     if count == 1:
         at = score.argmax() if len(score) else 0
-        return np.array([at]) if len(score) and score[at] > _NEVER else None
-    fitting = np.flatnonzero(score > _NEVER)
+        return np.array([at]) if len(score) and score[at] > _NOWHERE else None
+    fitting = np.flatnonzero(score > _NOWHERE)
     if len(fitting) < count:
         return None
     chosen: Ints = np.sort(fitting[np.argsort(-score[fitting], kind="stable")[:count]])

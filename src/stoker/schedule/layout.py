@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,11 @@ class Layout:
         return np.where(self.model > 0, WHOLE, 0)
 
     @cached_property
+    def offset(self) -> Ints:
+        """[row, column] -> where its model begins in tables over the thousandths of a device."""
+        return self.model * (WHOLE + 1)
+
+    @cached_property
     def mixed(self) -> Bools:
         """Which rows have devices of several models: a job takes all its devices of one."""
         found: Bools = (
@@ -54,12 +60,52 @@ class Layout:
         found: Ints = self.model.max(axis=1)
         return found
 
+    def renewed(self, different: Mapping[int, Node]) -> Layout | None:
+        """The layout with other nodes in these rows; None when it has to be made anew.
 
-def layout_of(nodes: Iterable[Node]) -> Layout:
+        That is when they are other machines, have more devices than there are columns or devices of a new model, or
+        are so many that it is as quick.
+        """
+        if len(different) > max(1, len(self.nodes) // 4):
+            return None
+        if not all(self._could_be(row, node) for row, node in different.items()):
+            return None
+        part = layout_of(different.values(), self.models, self.model.shape[1])
+        rows = list(different)
+        spliced = {name: _spliced(getattr(self, name), rows, getattr(part, name)) for name in _OF_A_NODE}
+        return replace(self, **spliced)
+
+    def _could_be(self, row: int, node: Node) -> bool:
+        old = self.nodes[row]
+        return (
+            (node.place, node.machine) == (old.place, old.machine)
+            and len(node.devices) <= self.model.shape[1]
+            and all(device.model.lower() in self.models for device in node.devices)
+        )
+
+
+# What depends on one node alone, and on the numbers of the models.
+_OF_A_NODE = ("nodes", "columns", "indexes", "model", "cpus", "memory", "slots", "ration")
+
+
+def _spliced(values: Any, rows: Sequence[int], new: Any) -> Any:
+    """The same array or tuple with others in these rows."""
+    if isinstance(values, np.ndarray):
+        copied = values.copy()
+        copied[rows] = new
+        return copied
+    listed = list(values)
+    for row, value in zip(rows, new, strict=True):
+        listed[row] = value
+    return tuple(listed)
+
+
+def layout_of(nodes: Iterable[Node], models: Sequence[str] | None = None, width: int = 0) -> Layout:
+    """`models` and `width` (columns): where they are given already."""
     rows = tuple(nodes)
-    names = dict.fromkeys(device.model.lower() for node in rows for device in node.devices)
+    names = models or sorted({device.model.lower() for node in rows for device in node.devices})
     number = {name: at for at, name in enumerate(names, start=1)}
-    width = max((len(node.devices) for node in rows), default=0) or 1
+    width = width or max((len(node.devices) for node in rows), default=0) or 1
     model = np.zeros((len(rows), width), dtype=np.int64)
     machines: dict[str, list[int]] = {}
     engines: dict[str, list[int]] = {}

@@ -39,40 +39,68 @@ _STEPS, _MOST = 256, 4.0  # the table of H: steps per unit of c / K, and where i
 
 @dataclass(frozen=True)
 class Worth:
-    """Tables for the device models 1 to n; model 0 is no device and worth nothing."""
+    """Tables for the device models 1 to n; model 0 is no device and worth nothing.
 
-    devices: Floats  # [model, thousandths free] -> thousandths that will be used
-    cpus: Floats  # [model, thousandths free] -> CPUs that this takes
+    A device is looked up at `model * (WHOLE + 1) + thousandths free`. The entries are multiples of 2^-20, so that
+    sums of them are exact: a node is worth the same whatever it was reckoned together with, or from.
+    """
+
+    used: Floats  # thousandths that will be used
+    wanted: Floats  # CPUs that this takes
     share: Floats  # H by c / K, in steps of 1 / _STEPS
+
+    def demand(self, devices: Ints) -> tuple[Floats, Floats]:
+        """Thousandths that will be used and CPUs wanted by node, from its devices [node, device]."""
+        return self.used[devices].sum(axis=1), self.wanted[devices].sum(axis=1)
+
+    def change(self, before: Ints, after: Ints) -> tuple[Floats, Floats]:
+        """What both are more by, for each of these devices."""
+        return self.used[after] - self.used[before], self.wanted[after] - self.wanted[before]
+
+    def of_whole(self, model: Ints | np.intp) -> tuple[Floats, Floats]:
+        """Both for a whole device of the model."""
+        at = model * (WHOLE + 1) + WHOLE
+        return self.used[at], self.wanted[at]
+
+    def value(self, cpus: Floats, used: Floats, wanted: Floats) -> Floats:
+        """V by node, from its free CPUs and the demand on it."""
+        ratio = np.clip(cpus / np.maximum(wanted, 1e-9), 0.0, _MOST)
+        found: Floats = used * self.share[(ratio * _STEPS).astype(np.int64)]
+        return found
 
     def of(self, cpus: Floats, models: Ints, free: Ints) -> Floats:
         """V by node, from CPUs free [n], models [n, device] and thousandths free [n, device]."""
-        used = self.devices[models, free].sum(axis=1)
-        wanted = self.cpus[models, free].sum(axis=1)
-        ratio = np.clip(cpus / np.maximum(wanted, 1e-9), 0.0, _MOST)
-        value: Floats = used * self.share[(ratio * _STEPS).astype(np.int64)]
-        return value
+        return self.value(cpus, *self.demand(models * (WHOLE + 1) + free))
 
 
 @lru_cache(maxsize=8)
 def worth_of(mix: Mix, models: tuple[str, ...]) -> Worth:
     """The tables for `models` (in small letters), numbered from 1."""
-    devices = np.zeros((len(models) + 1, WHOLE + 1))
-    cpus = np.zeros_like(devices)
+    used = np.zeros((len(models) + 1, WHOLE + 1))
+    wanted = np.zeros_like(used)
     total = sum(likely.weight for likely in mix) or 1.0
     for number, model in enumerate(models, start=1):
         fitting = [one for one in mix if one.devices and (not one.models or model in one.models)]
         if fitting:
-            devices[number], cpus[number] = _offered(fitting, total)
-    return Worth(devices, _WANTED * cpus, _share())
+            used[number], wanted[number] = _offered(fitting, total)
+    return Worth(_exact(used), _exact(_WANTED * wanted), _share())
+
+
+def _exact(table: Floats) -> Floats:
+    rounded: Floats = np.rint(table * 2.0**20) / 2.0**20
+    return rounded.ravel()
 
 
 def _offered(fitting: Sequence[Likely], total: float) -> tuple[Floats, Floats]:
-    """e and k over thousandths free. A job of several devices comes to each of them with its share of CPUs."""
-    takes = np.array([one.milli for one in fitting])
-    cpus = np.array([one.cpus / one.devices for one in fitting])
-    odds = np.array([one.weight * one.devices for one in fitting]) / total
-    odds /= max(1.0, odds.sum())
+    """e and k over thousandths free. A job of several devices comes to each of them with its share of CPUs.
+
+    Shapes that take the same of a device differ in CPUs only: they are one, with the mean of their CPUs.
+    """
+    takes, kind = np.unique([one.milli for one in fitting], return_inverse=True)
+    weights = np.array([one.weight * one.devices for one in fitting]) / total
+    odds = np.bincount(kind, weights)
+    cpus = np.bincount(kind, weights * [one.cpus / one.devices for one in fitting]) / odds
+    odds = odds / max(1.0, odds.sum())
     free = np.arange(WHOLE + 1)
     chance = odds[:, None] * (takes[:, None] <= free)
     rest = np.maximum(free - takes[:, None], 0)
