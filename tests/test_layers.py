@@ -16,10 +16,10 @@ ROOT = Path(stoker.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("units", "errors", "clock", "typed", "probe", "environment", "contents", "depot"),
     (
-        "account", "balance", "cluster", "endpoint", "engine", "engine_config", "expectation", "file", "finding",
-        "foreign", "home", "hostlist", "job", "job_environment", "jobfile", "model", "node_drain", "node_move",
-        "notebook", "page", "queue", "queue_window", "sbatch", "sbatch_directives", "shipment", "signal",
-        "spelling", "telemetry", "usage",
+        "account", "balance", "cluster", "endpoint", "engine", "engine_config", "expectation", "explanation",
+        "file", "finding", "foreign", "home", "hostlist", "job", "job_environment", "jobfile", "model",
+        "node_drain", "node_move", "notebook", "page", "queue", "queue_window", "sbatch", "sbatch_directives",
+        "shipment", "signal", "spelling", "telemetry", "usage",
     ),
     ("perf",),
     ("judge",),

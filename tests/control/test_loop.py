@@ -196,7 +196,7 @@ def test_an_engine_that_is_away_keeps_nobody_from_the_others(tmp_path: Path) -> 
     assert bench.tick() == 2.0
     assert bench.job(there).state is JobState.STARTING  # nobody knows better
     assert here.handed == [Key(runs, 1)]
-    assert bench.dispatcher.waits[waits] == ("EngineAway", "gone does not answer")
+    assert bench.dispatcher.waits[waits][:2] == ("EngineAway", "gone does not answer")
     gone.away = False
     bench.tick()
     assert bench.job(there).state is JobState.SUCCEEDED

@@ -1,6 +1,8 @@
 """What starts next. Pure: a snapshot in, a plan out; no I/O and no clock of its own."""
 
 from stoker.schedule.decide import decide
+from stoker.schedule.explain import explain
+from stoker.schedule.lasting import Lasting, Ran
 from stoker.schedule.mix import Mix, mix_of, usual_mix
 from stoker.schedule.policy import Policy
 from stoker.schedule.pool import Pool
@@ -8,5 +10,6 @@ from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
 from stoker.schedule.unfit import unfit
 
 __all__ = [
-    "Mix", "Plan", "Policy", "Pool", "Snapshot", "Start", "Wait", "decide", "mix_of", "unfit", "usual_mix",
+    "Lasting", "Mix", "Plan", "Policy", "Pool", "Ran", "Snapshot", "Start", "Wait", "decide", "explain", "mix_of",
+    "unfit", "usual_mix",
 ]  # fmt: skip

@@ -109,23 +109,29 @@ class Branch:
         name = self.queue.name
         if milli and self.held + milli > self._ceiling:
             told = f"may hold {_devices(self._ceiling)} devices and holds {_devices(self.held)}"
-            return Wait("AssocGrpGRES", f'queue "{name}" {told}; this job wants {_devices(milli)}')
+            values = _values("ceiling", name, self._ceiling, self.held, milli)
+            return Wait("AssocGrpGRES", f'queue "{name}" {told}; this job wants {_devices(milli)}', values)
         if milli and self.queue.weight == 0 and self.held + milli > self.deserved:
             told = f"borrows nothing and holds {_devices(self.held)} of the {_devices(self.deserved)} it deserves"
-            return Wait("AssocGrpGRES", f'queue "{name}" {told}; this job wants {_devices(milli)}')
+            values = _values("deserved", name, self.deserved, self.held, milli)
+            return Wait("AssocGrpGRES", f'queue "{name}" {told}; this job wants {_devices(milli)}', values)
         if self._ceiling_of and milli and job.spec.resources.models and not self._roomy(job.spec, milli):
             asked = " or ".join(job.spec.resources.models)
-            return Wait("AssocGrpGRES", f'queue "{name}" holds as many {asked} as it may')
+            values = {"limit": "models", "queue": name, "models": asked}
+            return Wait("AssocGrpGRES", f'queue "{name}" holds as many {asked} as it may', values)
         return self._refuses_user(job, milli)
 
     def _refuses_user(self, job: Job, milli: int) -> Wait | None:
         held, jobs = self.users.get((job.tenant, job.owner), _NOTHING)
         if milli and held + milli > self._user_milli:
             told = f"{job.owner} holds {_devices(held)} of the {_devices(self._user_milli)} devices"
-            return Wait("QOSMaxGRESPerUser", f'{told} that one user may in queue "{self.queue.name}"')
+            values = _values("user_devices", self.queue.name, self._user_milli, held, milli)
+            return Wait("QOSMaxGRESPerUser", f'{told} that one user may in queue "{self.queue.name}"', values)
         if jobs >= self._user_jobs:
             told = f"{job.owner} has {jobs} jobs running"
-            return Wait("QOSMaxJobsPerUserLimit", f'{told}, as many as one user may in queue "{self.queue.name}"')
+            told += f', as many as one user may in queue "{self.queue.name}"'
+            values = {"limit": "user_jobs", "queue": self.queue.name, "held": jobs}
+            return Wait("QOSMaxJobsPerUserLimit", told, values)
         return None
 
     def _roomy(self, spec: JobSpec, milli: int) -> list[str]:
@@ -235,6 +241,13 @@ def _by_model(quota: Mapping[str, float]) -> dict[str, int]:
 
 def _milli(devices: float) -> int:
     return round(devices * WHOLE)
+
+
+def _values(limit: str, queue: str, most: int, held: int, wanted: int) -> dict[str, str | float]:
+    """What a refusal rests on, in devices."""
+    return {
+        "limit": limit, "queue": queue, "most": most / WHOLE, "held": held / WHOLE, "wanted": wanted / WHOLE,
+    }  # fmt: skip
 
 
 def _devices(milli: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from stoker.cluster import Node
@@ -45,6 +46,7 @@ class Wait(NamedTuple):
 
     reason: str
     message: str
+    values: Mapping[str, str | float] = MappingProxyType({})  # what the message rests on, for other languages
 
 
 class Reserved(NamedTuple):

@@ -1,0 +1,252 @@
+"""Changes: what of a waiting job could be asked differently so that it starts now.
+
+Each one is tried by deciding anew on the changed snapshot; what does not start the job is not offered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from stoker.cluster import WHOLE
+from stoker.explanation import Because, Cause, Change, ChangeKind, Refusal, Value
+from stoker.job import Job, JobSpec
+from stoker.queue import DEFAULT, may_use
+from stoker.schedule.decide import decide
+from stoker.schedule.field import Field
+from stoker.schedule.pool import Pool
+from stoker.schedule.refusals import Refusals
+from stoker.schedule.snapshot import Plan, Snapshot, Start
+
+_OFFERED = 5
+_TRIED = 4  # of one kind, from the smallest on, where room alone does not decide
+_MINUTE = 60.0
+_MOST_PRIORITY = 100
+_NAMED = 4  # nodes named of where it would start
+_SPACE = (
+    Cause.NEVER, Cause.DRAINED, Cause.TAINTS, Cause.FAILED_DEVICES, Cause.TOPOLOGY, Cause.FRAGMENTATION,
+    Cause.RESOURCES, Cause.ENGINE_AWAY, Cause.RESERVATION, Cause.PRIORITY, Cause.QUOTA,
+)  # fmt: skip
+
+
+class _Idea(NamedTuple):
+    """A change before it was tried."""
+
+    kind: ChangeKind
+    weight: float
+    spec: JobSpec
+    values: dict[str, Value]
+
+
+def changes(
+    snapshot: Snapshot, job: Job, plan: Plan, because: Because, field: Field, found: Refusals, pool: Pool
+) -> tuple[Change, ...]:
+    """What would start `job` now, the least change first.
+
+    `field` is what is free once `plan`'s starts are taken out; `pool` makes deciding again and again quick.
+    """
+    cause = because.cause
+    if cause is Cause.ARRAY_LIMIT:
+        ideas: Iterable[Iterable[_Idea]] = (_array(job),)
+    elif cause in _SPACE:
+        ideas = _ideas(snapshot, job, plan, field, found, _quota_left(because))
+    else:
+        return ()
+    trial = Trial(snapshot, job, plan, pool)
+    tried = (_first_that_starts(some, trial, field) for some in ideas)
+    offered = sorted((change for change in tried if change is not None), key=lambda change: change.weight)
+    return tuple(offered[:_OFFERED])
+
+
+class Trial:
+    """Decides anew with one job changed, on the part of the snapshot that can make a difference to it.
+
+    A job that waits in the plan takes nothing from others unless something is kept for it, so of the pending jobs
+    only those that start and those with a reservation count.
+    """
+
+    def __init__(self, snapshot: Snapshot, job: Job, plan: Plan, pool: Pool) -> None:
+        self._job = job
+        self._pool = pool
+        matter = {start.job.id for start in plan.starts} | set(plan.reserved)
+        others = [one for one in snapshot.pending if one.id != job.id]
+        self._few = replace(snapshot, pending=[one for one in others if one.id in matter])
+        # Between queues the turn of one job hangs on those that wait, too: there all are asked in the end.
+        self._all = replace(snapshot, pending=others) if snapshot.queues else None
+
+    def start(self, spec: JobSpec) -> Start | None:
+        """How it would start if it asked for `spec`; None: it would not."""
+        changed = replace(self._job, spec=spec)
+        start = self._start_of(changed, self._few)
+        return self._start_of(changed, self._all) if start is not None and self._all is not None else start
+
+    def _start_of(self, job: Job, among: Snapshot) -> Start | None:
+        plan = decide(replace(among, pending=[*among.pending, job]), self._pool)
+        return next((start for start in plan.starts if start.job.id == job.id), None)
+
+
+def _first_that_starts(ideas: Iterable[_Idea], trial: Trial, field: Field) -> Change | None:
+    """Of one kind the smallest change that does it. Where there is no room at all, deciding is not asked."""
+    tried = 0
+    for idea in ideas:
+        if idea.kind is not ChangeKind.ARRAY and not field.fit(idea.spec)[1]:
+            continue
+        start = trial.start(idea.spec)
+        if start is not None:
+            nodes = tuple(placement.node for placement in start.placements)
+            return Change(idea.kind, idea.values, idea.weight, nodes[:_NAMED])
+        tried += 1
+        if tried == _TRIED:
+            return None
+    return None
+
+
+def _ideas(
+    snapshot: Snapshot, job: Job, plan: Plan, field: Field, found: Refusals, quota: float
+) -> Iterator[Iterator[_Idea]]:
+    spec = job.spec
+    yield _shorter(snapshot, job, plan)
+    yield _shared(spec)
+    yield _tolerate(spec, field, found)
+    yield _queues(snapshot, job)
+    yield _anywhere(spec)
+    yield _models(spec, field)
+    yield _cpus(spec, field, found)
+    yield _memory(spec, field, found)
+    yield _devices(spec, quota)
+    yield _nodes(spec, field, quota)
+    yield _priority(snapshot, job)
+
+
+def _shorter(snapshot: Snapshot, job: Job, plan: Plan) -> Iterator[_Idea]:
+    """A limit with which it ends before what is kept for another begins."""
+    spec = job.spec
+    kept = sorted({one.at for owner, one in plan.reserved.items() if owner != job.id}, reverse=True)
+    for at in kept:
+        limit = (at - snapshot.now - spec.grace) // _MINUTE * _MINUTE if np.isfinite(at) else 0.0
+        if limit < _MINUTE or (spec.time_limit is not None and limit >= spec.time_limit):
+            continue
+        share = 1.0 if spec.time_limit is None else 1 - limit / spec.time_limit
+        values: dict[str, Value] = {"limit_s": limit}
+        if spec.time_limit is not None:
+            values["was_s"] = spec.time_limit
+        yield _Idea(ChangeKind.SHORTER, 0.3 * share, replace(spec, time_limit=limit), values)
+
+
+def _shared(spec: JobSpec) -> Iterator[_Idea]:
+    if spec.exclusive:
+        yield _Idea(ChangeKind.SHARED, 0.15, replace(spec, exclusive=False), {})
+
+
+def _tolerate(spec: JobSpec, field: Field, found: Refusals) -> Iterator[_Idea]:
+    rows = np.flatnonzero(found.of((Refusal.TAINT,)))
+    missing = {tuple(sorted(set(field.layout.nodes[row].taints) - set(spec.tolerations))) for row in rows}
+    for taints in sorted(missing, key=lambda some: (len(some), some)):
+        values: dict[str, Value] = {"taint": ", ".join(taints)}
+        yield _Idea(
+            ChangeKind.TOLERATE, 0.2 * len(taints), replace(spec, tolerations=(*spec.tolerations, *taints)), values
+        )
+
+
+def _queues(snapshot: Snapshot, job: Job) -> Iterator[_Idea]:
+    """Those that its owner may use and that have no queues below them."""
+    by_name = {queue.name: queue for queue in snapshot.queues}
+    parents = {queue.parent for queue in snapshot.queues}
+    mine = job.spec.queue or DEFAULT
+    for name in sorted(by_name.keys() - parents - {mine}):
+        if may_use(by_name[name], job.tenant, by_name):
+            yield _Idea(ChangeKind.QUEUE, 0.25, replace(job.spec, queue=name), {"queue": name, "was": mine})
+
+
+def _anywhere(spec: JobSpec) -> Iterator[_Idea]:
+    if spec.engine or spec.sites:
+        asked: dict[str, Value] = {"engine": spec.engine, "site": ", ".join(spec.sites)}
+        yield _Idea(ChangeKind.ENGINE, 0.3, replace(spec, engine="", sites=()), asked)
+
+
+def _models(spec: JobSpec, field: Field) -> Iterator[_Idea]:
+    need = spec.resources
+    if not need.models:
+        return
+    named = {device.model.lower(): device.model for node in field.layout.nodes for device in node.devices}
+    for model in sorted(named.keys() - {model.lower() for model in need.models}):
+        wider = replace(need, models=(*need.models, named[model]))
+        values: dict[str, Value] = {"model": named[model], "was": " or ".join(need.models)}
+        yield _Idea(ChangeKind.MODEL, 0.35, replace(spec, resources=wider), values)
+
+
+def _cpus(spec: JobSpec, field: Field, found: Refusals) -> Iterator[_Idea]:
+    """As many CPUs as are free where all else is."""
+    need = spec.resources
+    rows = found.of((Refusal.CPUS, Refusal.FREE, Refusal.RESERVED))
+    free = sorted((int(count) for count in field.cpus[rows]), reverse=True)
+    if len(free) >= spec.nodes and 1 <= (least := free[spec.nodes - 1]) < need.cpus:
+        values: dict[str, Value] = {"cpus": least, "was": need.cpus}
+        asked = replace(spec, resources=replace(need, cpus=least))
+        yield _Idea(ChangeKind.CPUS, 0.5 * (1 - least / need.cpus), asked, values)
+
+
+def _memory(spec: JobSpec, field: Field, found: Refusals) -> Iterator[_Idea]:
+    need = spec.resources
+    rows = found.of((Refusal.MEMORY, Refusal.FREE, Refusal.RESERVED))
+    free = sorted((int(count) for count in field.room.memory[rows]), reverse=True)
+    if len(free) >= spec.nodes and 1 <= (least := free[spec.nodes - 1]) < need.memory:
+        values: dict[str, Value] = {"memory_bytes": least, "was_bytes": need.memory}
+        asked = replace(spec, resources=replace(need, memory=least))
+        yield _Idea(ChangeKind.MEMORY, 0.5 * (1 - least / need.memory), asked, values)
+
+
+def _quota_left(because: Because) -> float:
+    """Devices that a quota leaves, where one is in the way."""
+    most, held = because.values.get("most"), because.values.get("held")
+    return float(most) - float(held) if most is not None and held is not None else math.inf
+
+
+def _devices(spec: JobSpec, quota: float) -> Iterator[_Idea]:
+    need = spec.resources
+    most = min(need.accelerators - 1, quota * WHOLE / (spec.nodes * need.milli))
+    for count in range(int(most), 0, -1):
+        values: dict[str, Value] = {"devices": count, "was": need.accelerators, "nodes": spec.nodes}
+        asked = replace(spec, resources=replace(need, accelerators=count))
+        yield _Idea(ChangeKind.DEVICES, 1 - count / need.accelerators, asked, values)
+
+
+def _nodes(spec: JobSpec, field: Field, quota: float) -> Iterator[_Idea]:
+    if spec.nodes == 1:
+        return
+    fitting: dict[str, int] = {}
+    for node in field.fitting(spec):
+        fitting[node.engine] = fitting.get(node.engine, 0) + 1
+    need = spec.resources
+    most: float = min(max(fitting.values(), default=0), spec.nodes - 1)
+    if need.accelerators:
+        most = min(most, quota * WHOLE / (need.accelerators * need.milli))
+    for count in _fewer(int(most)):
+        values: dict[str, Value] = {"nodes": count, "was": spec.nodes}
+        yield _Idea(ChangeKind.NODES, 1 - count / spec.nodes, replace(spec, nodes=count), values)
+
+
+def _fewer(most: int) -> Sequence[int]:
+    """`most`, its half, and one."""
+    return sorted({count for count in (most, most // 2, 1) if 1 <= count <= most}, reverse=True)
+
+
+def _priority(snapshot: Snapshot, job: Job) -> Iterator[_Idea]:
+    """One above those ahead of it, from the least of them on."""
+    mine = job.spec.priority
+    ahead = {one.spec.priority for one in snapshot.pending if one.id != job.id and one.spec.priority >= mine}
+    for priority in sorted(ahead):
+        if priority < _MOST_PRIORITY:
+            values: dict[str, Value] = {"priority": priority + 1, "was": mine}
+            raised = (priority + 1 - mine) / _MOST_PRIORITY
+            yield _Idea(ChangeKind.PRIORITY, 0.4 + raised, replace(job.spec, priority=priority + 1), values)
+
+
+def _array(job: Job) -> Iterator[_Idea]:
+    limit = job.spec.array_limit
+    values: dict[str, Value] = {"limit": limit + 1, "was": limit}
+    yield _Idea(ChangeKind.ARRAY, 0.1, replace(job.spec, array_limit=limit + 1), values)

@@ -1,0 +1,393 @@
+"""Why a job waits: typical situations, and the laws that hold in all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stoker.cluster import Device, Health, Node
+from stoker.explanation import Accuracy, Cause, Change, ChangeKind, Explanation, Refusal
+from stoker.foreign import ForeignJob, Held
+from stoker.job import Dependency, Job, JobSpec, JobState, Placement, Resources
+from stoker.queue import Queue
+from stoker.schedule import Lasting, Plan, Ran, Snapshot, decide, explain
+
+NOW = 1_000_000.0
+
+
+def node(name: str, *, cpus: int = 16, gpus: int = 0, model: str = "H100", **fields: object) -> Node:
+    devices = tuple(Device(index, model) for index in range(gpus))
+    return Node(name, str(fields.pop("engine", "hpc")), cpus, 64 << 30, devices, **fields)  # type: ignore[arg-type]
+
+
+def need(**fields: object) -> Resources:
+    return Resources(**fields)  # type: ignore[arg-type]
+
+
+def gpus(count: int, **fields: object) -> Resources:
+    return need(accelerators=count, **fields)
+
+
+def job(number: int, **fields: object) -> Job:
+    spec = fields.pop("spec", None) or JobSpec(command=("x",), name=f"job-{number}", **fields)  # type: ignore[arg-type]
+    assert isinstance(spec, JobSpec)
+    return Job(number, spec, "t", "o", JobState.PENDING, NOW - 100)
+
+
+def running(number: int, *placements: Placement, engine: str = "hpc", ago: float = 10.0, **fields: object) -> Job:
+    of = job(number, **fields)
+    return replace(of, state=JobState.RUNNING, started_at=NOW - ago, placements=placements, engine=engine)
+
+
+def on(name: str, *devices: int) -> Placement:
+    return Placement(name, devices)
+
+
+def ask(nodes: list[Node], pending: list[Job], active: list[Job] | None = None, **fields: object) -> Explanation:
+    """Of the last pending job."""
+    snapshot = Snapshot(NOW, nodes, pending, active or [], **fields)  # type: ignore[arg-type]
+    return explain(snapshot, pending[-1])
+
+
+def offered(found: Explanation) -> dict[ChangeKind, Mapping[str, object]]:
+    return {change.kind: change.values for change in found.changes}
+
+
+# typical situations
+
+
+def test_all_is_in_use() -> None:
+    found = ask([node("a", gpus=2)], [job(2, resources=gpus(2))], [running(1, on("a", 0, 1), resources=gpus(2))])
+    assert found.because.cause is Cause.RESOURCES
+    assert found.because.values["free"] == 0
+    assert [(holder.job, holder.devices, holder.until) for holder in found.holders] == [("1", 2, None)]
+    assert found.refusals == {Refusal.DEVICES: 1}
+    assert found.forecast.at is None
+    assert found.forecast.why == "endless"
+
+
+def test_enough_is_free_but_in_slivers() -> None:
+    nodes = [node(name, gpus=4) for name in "ab"]
+    active = [running(number, on(name, 0, 1), resources=gpus(2)) for number, name in enumerate("ab", 1)]
+    found = ask(nodes, [job(9, resources=gpus(4))], active)
+    assert found.because.cause is Cause.FRAGMENTATION
+    assert (found.because.values["free"], found.because.values["largest"]) == (4, 2)
+    assert found.because.values["slivers"] == 2
+    assert offered(found)[ChangeKind.DEVICES] == {"devices": 2, "was": 4, "nodes": 1}
+
+
+def test_devices_are_free_without_cpus_beside_them() -> None:
+    active = [running(1, on("a"), resources=need(cpus=14))]
+    found = ask([node("a", gpus=4)], [job(2, resources=gpus(2, cpus=8))], active)
+    assert found.because.cause is Cause.FRAGMENTATION
+    assert found.because.values["starved"] == 1
+    assert found.refusals == {Refusal.CPUS: 1}
+    assert offered(found)[ChangeKind.CPUS] == {"cpus": 2, "was": 8}
+
+
+def test_memory_is_short() -> None:
+    active = [running(1, on("a"), resources=need(memory=60 << 30))]
+    found = ask([node("a", gpus=4)], [job(2, resources=gpus(2, memory=8 << 30))], active)
+    assert found.refusals == {Refusal.MEMORY: 1}
+    assert offered(found)[ChangeKind.MEMORY] == {"memory_bytes": 4 << 30, "was_bytes": 8 << 30}
+
+
+def test_another_model_is_free() -> None:
+    nodes = [node("a", gpus=2), node("b", gpus=2, model="H20")]
+    active = [running(1, on("a", 0, 1), resources=gpus(2))]
+    found = ask(nodes, [job(2, resources=gpus(2, models=("H100",)))], active)
+    assert found.because.cause is Cause.RESOURCES
+    assert found.refusals == {Refusal.DEVICES: 1, Refusal.MODEL: 1}
+    assert offered(found)[ChangeKind.MODEL] == {"model": "H20", "was": "H100"}
+    assert found.changes[0].where == ("b",)
+
+
+def test_fewer_nodes_would_do() -> None:
+    nodes = [node(name, gpus=2) for name in "abc"]
+    active = [running(1, on("a", 0, 1), resources=gpus(2))]
+    found = ask(nodes, [job(2, nodes=3, resources=gpus(2))], active)
+    assert offered(found)[ChangeKind.NODES] == {"nodes": 2, "was": 3}
+    assert found.refusals == {Refusal.DEVICES: 1, Refusal.FREE: 2}
+
+
+@pytest.mark.parametrize(
+    ("special", "cause", "refusal"),
+    [
+        (node("b", gpus=4, taints=("team=speech",)), Cause.TAINTS, Refusal.TAINT),
+        (node("b", gpus=4, schedulable=False, reason="fan"), Cause.DRAINED, Refusal.DRAINED),
+        (
+            replace(node("b"), devices=tuple(Device(n, "H100", health=Health.FAILED) for n in range(4))),
+            Cause.FAILED_DEVICES,
+            Refusal.FAILED,
+        ),
+        (node("b", gpus=2), Cause.NEVER, Refusal.SMALL),
+    ],
+)
+def test_only_a_node_that_is_kept_back_could_hold_it(special: Node, cause: Cause, refusal: Refusal) -> None:
+    found = ask([node("a", gpus=1), special], [job(1, resources=gpus(4))])
+    assert found.because.cause is cause
+    assert found.refusals[refusal] >= 1
+    assert (ChangeKind.TOLERATE in offered(found)) == (cause is Cause.TAINTS)
+
+
+def test_the_engine_that_could_hold_it_is_away() -> None:
+    nodes = [node("a", engine="local"), node("b", gpus=4)]
+    found = ask(nodes, [job(1, resources=gpus(4))], away={"hpc": "no route to host"})
+    assert found.because.cause is Cause.ENGINE_AWAY
+    assert found.because.values["engine"] == "hpc"
+    assert found.refusals == {Refusal.AWAY: 1, Refusal.SMALL: 1} or found.refusals[Refusal.AWAY] == 1
+
+
+def test_room_is_kept_for_a_gang_ahead() -> None:
+    active = [running(1, on("a", 0, 1), resources=gpus(2), time_limit=3600.0)]
+    pending = [job(2, resources=gpus(4), priority=70), job(3, resources=gpus(2))]
+    found = ask([node("a", gpus=4)], pending, active)
+    assert found.because.cause is Cause.RESERVATION
+    assert found.because.values["job"] == "2"
+    assert found.because.values["in_s"] == 3600 - 10 + 30
+    assert offered(found) == {
+        ChangeKind.SHORTER: {"limit_s": 3540.0},
+        ChangeKind.PRIORITY: {"priority": 71, "was": 50},
+    }
+    assert found.refusals == {Refusal.RESERVED: 1}
+    assert (found.line.ahead, found.line.rivals) == (1, 1)
+
+
+def test_those_ahead_take_what_is_free() -> None:
+    pending = [job(1, resources=gpus(2)), job(2, resources=gpus(2))]
+    found = ask([node("a", gpus=2)], pending)
+    assert found.because.cause is Cause.PRIORITY
+
+
+def test_what_has_nothing_to_do_with_room() -> None:
+    active = [running(1, on("a"))]
+    depends = job(2, depends=(Dependency(1),))
+    assert ask([node("a")], [depends], active, depended={1: (JobState.RUNNING,)}).because.cause is Cause.DEPENDENCY
+    later = replace(job(2), not_before=NOW + 60, attempt=1)
+    found = ask([node("a")], [later])
+    assert (found.because.cause, found.because.values["in_s"]) == (Cause.BEGIN_TIME, 60.0)
+    element = replace(job(3, array_limit=1), array_id=1, array_index=1)
+    found = ask([node("a")], [element], [replace(active[0], array_id=1, array_index=0)])
+    assert found.because.cause is Cause.ARRAY_LIMIT
+    assert offered(found) == {ChangeKind.ARRAY: {"limit": 2, "was": 1}}
+
+
+def test_nothing_keeps_it() -> None:
+    assert ask([node("a")], [job(1)]).because.cause is Cause.STARTING
+    snapshot = Snapshot(NOW, [node("a")], [], [])
+    assert explain(snapshot, job(1), Plan()).because.cause is Cause.UNDECIDED
+
+
+def test_only_those_ahead_that_want_the_same_nodes_matter() -> None:
+    nodes = [node("a", gpus=2), node("b", gpus=2, model="H20")]
+    active = [
+        running(1, on("a", 0, 1), resources=gpus(2), time_limit=600.0),
+        running(2, on("b", 0, 1), resources=gpus(2), time_limit=600.0),
+    ]
+    h20 = job(3, resources=gpus(2, models=("H20",)))
+    h100 = job(4, resources=gpus(2, models=("H100",)))
+    mine = job(5, resources=gpus(2, models=("h100",)))
+    found = ask(nodes, [h20, h100, mine], active)
+    assert (found.line.ahead, found.line.rivals) == (2, 1)
+    assert [one.job for one in found.line.first] == ["4"]
+    assert [holder.job for holder in found.holders] == ["1"]
+
+
+def test_jobs_of_others_hold_something_too() -> None:
+    others = (ForeignJob("hpc", "77", "secret", "eve", JobState.RUNNING, (Held("a", 1, 0, 2, (0, 1)),)),)
+    found = ask([node("a", gpus=2)], [job(1, resources=gpus(2))], others=others)
+    assert [(holder.job, holder.engine, holder.devices) for holder in found.holders] == [("77", "hpc", 2)]
+
+
+def test_a_quota_keeps_it() -> None:
+    queues = (Queue("small", ceiling=4.0), Queue("big"))
+    active = [running(1, on("a", 0, 1), resources=gpus(2), queue="small")]
+    found = ask([node("a", gpus=8)], [job(2, resources=gpus(4), queue="small")], active, queues=queues)
+    assert found.because.cause is Cause.QUOTA
+    told = {name: found.because.values[name] for name in ("limit", "queue", "most", "held", "wanted")}
+    assert told == {"limit": "ceiling", "queue": "small", "most": 4.0, "held": 2.0, "wanted": 4.0}
+    assert offered(found) == {
+        ChangeKind.QUEUE: {"queue": "big", "was": "small"},
+        ChangeKind.DEVICES: {"devices": 2, "was": 4, "nodes": 1},
+    }
+
+
+# the forecast
+
+
+def test_the_start_follows_from_limits_and_from_how_long_such_jobs_really_ran() -> None:
+    active = [running(1, on("a", 0, 1), resources=gpus(2), time_limit=1000.0, ago=100.0)]
+    snapshot = Snapshot(NOW, [node("a", gpus=2)], [job(2, resources=gpus(2))], active)
+    bare = explain(snapshot, snapshot.pending[0]).forecast
+    assert (bare.at, bare.latest, bare.low, bare.learnt) == (NOW + 900, NOW + 930, None, 0)
+    lasting = Lasting([Ran(("t", "o"), 2, 1000.0, 400.0)] * 5)
+    accuracy = Accuracy(10, 0.5, 1.0, 1.5)
+    learnt = explain(snapshot, snapshot.pending[0], lasting=lasting, accuracy=accuracy).forecast
+    assert (learnt.at, learnt.low, learnt.high) == (NOW + 300, NOW + 150, NOW + 450)
+    assert (learnt.latest, learnt.learnt) == (NOW + 930, 5)
+
+
+def test_those_ahead_run_first() -> None:
+    active = [running(1, on("a", 0, 1), resources=gpus(2), time_limit=100.0, ago=0.0)]
+    pending = [job(number, resources=gpus(2), time_limit=100.0) for number in (2, 3, 4)]
+    found = ask([node("a", gpus=2)], pending, active)
+    assert found.forecast.at == NOW + 300
+    assert found.forecast.latest == NOW + 3 * 130
+
+
+def test_how_long_a_job_lasts_is_learnt_from_its_like() -> None:
+    ann = [Ran(("t", "ann"), 8, 1000.0, seconds) for seconds in (100.0, 200.0, 300.0, 400.0, 500.0)]
+    bob = [Ran(("t", "bob"), 8, None, 60.0)] * 5
+    lasting = Lasting([*ann, *bob])
+    one = job(1, resources=gpus(8), time_limit=2000.0)
+    assert lasting.left(replace(one, owner="ann")) == 600.0
+    assert lasting.left(replace(one, owner="ann"), elapsed=850.0) == pytest.approx(150.0)
+    assert lasting.left(replace(one, owner="ann"), elapsed=1500.0) == 500.0  # longer than any: its limit is left
+    assert lasting.left(replace(job(1, resources=gpus(8)), owner="bob")) == 60.0
+    assert Lasting().left(job(1)) is None
+
+
+# laws
+
+SPECS = st.builds(
+    JobSpec,
+    command=st.just(("x",)),
+    resources=st.builds(
+        Resources,
+        accelerators=st.integers(0, 4),
+        models=st.sampled_from([(), (), ("H100",), ("H20",), ("T4", "H20")]),
+        milli=st.sampled_from([1000, 1000, 500]),
+        cpus=st.integers(1, 12),
+        memory=st.sampled_from([0, 0, 8 << 30, 48 << 30]),
+    ),
+    nodes=st.integers(1, 3),
+    priority=st.sampled_from([20, 50, 70, 100]),
+    time_limit=st.sampled_from([None, 120.0, 3600.0, 86400.0]),
+    tolerations=st.sampled_from([(), (), ("edge",)]),
+    engine=st.sampled_from(["", "", "hpc"]),
+    exclusive=st.sampled_from([False, False, False, True]),
+    array_limit=st.sampled_from([0, 0, 1]),
+    queue=st.sampled_from(["", "small", "big"]),
+)
+QUEUES = st.sampled_from(
+    [
+        (),
+        (),
+        (Queue("small", ceiling=2.0), Queue("big", deserved=8.0), Queue("none", weight=0.0)),
+        (Queue("small", ceiling_of={"H100": 1.0}), Queue("big", user_jobs=1)),
+    ]
+)
+NODES = st.builds(
+    lambda cpus, devices, model, engine, taints, open_: Node(
+        "", engine, cpus, 64 << 30,
+        tuple(Device(n, model, health=Health.FAILED if failed else Health.OK) for n, failed in enumerate(devices)),
+        taints=taints, schedulable=open_,
+    ),
+    st.sampled_from([4, 8, 16]),
+    st.lists(st.sampled_from([False, False, False, True]), max_size=4),
+    st.sampled_from(["H100", "H20", "T4"]),
+    st.sampled_from(["hpc", "hpc", "k8s"]),
+    st.sampled_from([(), (), ("edge",)]),
+    st.sampled_from([True, True, True, False]),
+)  # fmt: skip
+
+
+@st.composite
+def settled(draw: st.DrawFn) -> Snapshot:
+    """A pool after a pass: what fits runs, the rest waits."""
+    nodes = [replace(one, name=f"n{n}") for n, one in enumerate(draw(st.lists(NODES, max_size=5)))]
+    specs = draw(st.lists(SPECS, min_size=1, max_size=10))
+    jobs = [
+        replace(job(n), spec=spec, array_id=1 if spec.array_limit else None, array_index=n)
+        for n, spec in enumerate(specs, start=1)
+    ]
+    away = draw(st.sampled_from([{}, {}, {}, {"k8s": "no answer"}]))
+    queues = draw(QUEUES)
+    first = Snapshot(NOW, nodes, jobs[: len(jobs) // 2], [], away=away, queues=queues)
+    ago: float = draw(st.sampled_from([0.0, 60.0, 3000.0]))
+    active = [
+        running(start.job.id, *start.placements, engine=start.engine, ago=ago, spec=start.job.spec)
+        for start in decide(first).starts
+    ]
+    begun = {one.id for one in active}
+    waiting = [one for one in jobs if one.id not in begun]
+    depends: bool = draw(st.booleans())
+    if waiting and depends:
+        waiting[-1] = replace(waiting[-1], spec=replace(waiting[-1].spec, depends=(Dependency(1),)))
+    return Snapshot(NOW + 1, nodes, waiting, active, depended={1: (JobState.RUNNING,)}, away=away, queues=queues)
+
+
+def changed(spec: JobSpec, change: Change) -> JobSpec:
+    """What a user would ask for who follows the advice."""
+    values, asked = change.values, spec.resources
+    match change.kind:
+        case ChangeKind.DEVICES:
+            return replace(spec, resources=replace(asked, accelerators=values["devices"]))  # type: ignore[arg-type]
+        case ChangeKind.NODES:
+            return replace(spec, nodes=values["nodes"])  # type: ignore[arg-type]
+        case ChangeKind.CPUS:
+            return replace(spec, resources=replace(asked, cpus=values["cpus"]))  # type: ignore[arg-type]
+        case ChangeKind.MEMORY:
+            return replace(spec, resources=replace(asked, memory=values["memory_bytes"]))  # type: ignore[arg-type]
+        case ChangeKind.MODEL:
+            return replace(spec, resources=replace(asked, models=(*asked.models, str(values["model"]))))
+        case ChangeKind.TOLERATE:
+            return replace(spec, tolerations=(*spec.tolerations, *str(values["taint"]).split(", ")))
+        case ChangeKind.SHORTER:
+            return replace(spec, time_limit=float(values["limit_s"]))
+        case ChangeKind.ENGINE:
+            return replace(spec, engine="", sites=())
+        case ChangeKind.QUEUE:
+            return replace(spec, queue=str(values["queue"]))
+        case ChangeKind.SHARED:
+            return replace(spec, exclusive=False)
+        case ChangeKind.PRIORITY:
+            return replace(spec, priority=values["priority"])  # type: ignore[arg-type]
+        case ChangeKind.ARRAY:
+            return replace(spec, array_limit=values["limit"])  # type: ignore[arg-type]
+    raise AssertionError(change.kind)
+
+
+@settings(deadline=None, max_examples=60)
+@given(settled())
+def test_every_waiting_job_has_one_cause_and_every_node_one_refusal(snapshot: Snapshot) -> None:
+    plan = decide(snapshot)
+    for one in snapshot.pending:
+        found = explain(snapshot, one, plan, nodes=True)
+        started = any(start.job.id == one.id for start in plan.starts)
+        assert (found.because.cause is Cause.STARTING) == started
+        assert found.because.cause is not Cause.UNDECIDED
+        assert sum(found.refusals.values()) == len(snapshot.nodes) == len(found.nodes)
+        told = [line.refusal for line in found.nodes]
+        assert {refusal: told.count(refusal) for refusal in told} == found.refusals
+
+
+@settings(deadline=None, max_examples=60)
+@given(settled())
+def test_each_change_that_is_offered_starts_the_job(snapshot: Snapshot) -> None:
+    plan = decide(snapshot)
+    for one in snapshot.pending:
+        for change in explain(snapshot, one, plan).changes:
+            other = dataclasses.replace(one, spec=changed(one.spec, change))
+            pending = [other if other.id == each.id else each for each in snapshot.pending]
+            starts = decide(replace(snapshot, pending=pending)).starts
+            assert other.id in {start.job.id for start in starts}, (change, one)
+
+
+@settings(deadline=None, max_examples=60)
+@given(settled())
+def test_a_job_that_no_empty_node_could_hold_never_waits_for_room(snapshot: Snapshot) -> None:
+    empty = replace(snapshot, active=[], pending=[])
+    plan = decide(snapshot)
+    for one in snapshot.pending:
+        cause = explain(snapshot, one, plan).because.cause
+        alone = decide(replace(empty, pending=[replace(one, spec=replace(one.spec, depends=()))]))
+        if cause in (Cause.NEVER, Cause.TAINTS, Cause.DRAINED, Cause.FAILED_DEVICES):
+            assert not alone.starts
+        elif cause in (Cause.RESOURCES, Cause.FRAGMENTATION, Cause.RESERVATION, Cause.PRIORITY):
+            assert alone.starts
