@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stoker.cli.up import _machines
 from stoker.client import Client
 from stoker.client.config import stored_login
+from stoker.cluster import Device, Node
 from tests.cli.conftest import Stoker
 
 START = (sys.executable, "-c", "import sys; from stoker.cli import main; sys.exit(main())", "up", "--port", "0")
@@ -207,3 +209,13 @@ def test_the_manifest_of_the_platform_starts_it_as_the_platform_wants_to_be_star
     assert {volume["name"] for volume in pod["volumes"]} == set(mounted.values())
     assert container["readinessProbe"]["httpGet"]["path"] == "/api/v1/health"
     assert container["command"][:2] == ["stoker", "up"]
+
+
+def test_a_machine_of_two_engines_is_greeted_once() -> None:
+    device = Device(0, "H100")
+    nodes = [
+        Node("gpu1.site", "k8s", 8, 0),
+        Node("gpu1", "hpc", 16, 0, (device,)),
+        Node("gpu2", "hpc", 16, 0, (device,)),
+    ]
+    assert [node.place for node in _machines(nodes)] == [nodes[1].place, nodes[2].place]

@@ -114,8 +114,8 @@ def stop(notebooks: Annotated[list[int], typer.Argument(metavar="NOTEBOOK...", h
     """Stop notebooks; their files stay where they ran."""
     client = connect()
     for job_id in notebooks:
-        client.notebooks.stop(job_id)
-        say(t("notebook {id} is ending", id=job_id))
+        job = client.notebooks.stop(job_id).job
+        say(how_it_ended(job) if job.state.final else t("notebook {id} is ending", id=job_id))
 
 
 def _folder(workdir: str, here: Here, engine: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NoReturn
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from stoker.cli.session import is_loopback
 from stoker.cli.texts import t
 from stoker.client import Login
 from stoker.client.config import store_login, stored_login
+from stoker.cluster import Node
 from stoker.errors import BadInput, Denied
 from stoker.home import default_home
 from stoker.units import parse_bytes
@@ -127,7 +129,7 @@ def _stop(_signal: int, _frame: object) -> NoReturn:
 
 def _greet(app: App, url: str, secret: str | None) -> None:
     app.lock.tell(address=url)
-    nodes = app.dispatcher.nodes()
+    nodes = _machines(app.dispatcher.nodes())
     devices = sum(len(node.devices) for node in nodes)
     cpus = sum(node.cpus for node in nodes)
     what = t("devices {devices}, CPUs {cpus}, nodes {nodes}", devices=devices, cpus=cpus, nodes=len(nodes))
@@ -140,6 +142,16 @@ def _greet(app: App, url: str, secret: str | None) -> None:
     elif _moved(app, url):
         say(f"  {t('this user is logged in at the new address')}")
     say(f"  {t('Ctrl-C stops; jobs go on')}")
+
+
+def _machines(nodes: Iterable[Node]) -> list[Node]:
+    """Each once: of what several engines say of one, the one that offers most devices."""
+    best: dict[str, Node] = {}
+    for node in nodes:
+        known = best.get(node.machine)
+        if known is None or len(node.devices) > len(known.devices):
+            best[node.machine] = node
+    return list(best.values())
 
 
 def _remember(app: App, url: str, secret: str) -> str:
