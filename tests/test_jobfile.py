@@ -12,10 +12,17 @@ from hypothesis import strategies as st
 from stoker.errors import BadInput, StokerError
 from stoker.job import Condition, Dependency, JobKind, JobSpec, Resources
 from stoker.jobfile import read_jobfile
+from stoker.topology import Level, Topology
 
 
 def job(text: str, **envs: str) -> JobSpec:
     return read_jobfile(dedent(text), source="job.yaml", envs=envs)
+
+
+@pytest.mark.parametrize("text", ["{required: pod, preferred: rack}", "required=pod,preferred=leaf"])
+def test_how_close_together(text: str) -> None:
+    spec = job(f"run: x\nnum_nodes: 4\ntopology: {text}")
+    assert spec.topology == Topology(required=Level.POD, preferred=Level.LEAF)
 
 
 def test_the_whole_vocabulary() -> None:

@@ -19,6 +19,7 @@ from stoker.errors import BadInput, StokerError
 from stoker.job import Condition, Dependency, JobSpec, Mount, Resources
 from stoker.sbatch import Batch, read_sbatch
 from stoker.sbatch_directives import HONOURED, REFUSED, WITHOUT_EFFECT, read_directives
+from stoker.topology import Level, Topology
 
 SBATCH = shutil.which("sbatch")
 
@@ -267,6 +268,13 @@ def test_what_engines_keep() -> None:
     assert spec.mounts == (Mount("/a", "/b", read_only=True), Mount("/c", "/c"))
     with pytest.raises(BadInput, match="allowed are ro and rw"):
         batch("--container-mounts=/a:/b:x")
+
+
+@pytest.mark.parametrize("option", ["--switches=1", "--switches=2@10:00", "--contiguous"])
+def test_few_switches_are_preferred(option: str) -> None:
+    found = batch(option)
+    assert found.spec.topology == Topology(preferred=Level.LEAF)
+    assert [notice for notice in found.notices if "preferred, not waited for" in notice]
 
 
 def test_what_only_touches_the_surroundings_is_named() -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from stoker.topology import Level
+
 WHOLE = 1000  # a device is shared in thousandths
 
 
@@ -27,6 +29,18 @@ class Device:
     uuid: str = ""
     vendor: str = "nvidia"
     health: Health = Health.UNKNOWN
+    nvlink: str = ""  # devices of the node that share a word here are joined by NVLink; empty: not known
+    numa: str = ""  # likewise: on one socket
+    pcie: str = ""  # likewise: behind one PCIe switch or root port
+
+    def group(self, level: Level) -> str:
+        """What it shares with others of its node at `level`; empty: not known."""
+        return {Level.NVLINK: self.nvlink, Level.NUMA: self.numa, Level.PCIE: self.pcie}.get(level, "")
+
+    @property
+    def grouped(self) -> bool:
+        """Whether anything is known of what it shares."""
+        return bool(self.nvlink or self.numa or self.pcie)
 
 
 @dataclass(frozen=True)
@@ -47,11 +61,16 @@ class Node:
     rations_memory: bool = False  # jobs that name no memory get their CPUs' share of it, as Slurm gives it out
     slots: int = 0  # jobs at once at most, where its engine has such a limit; 0: by its CPUs
     address: str = ""  # where its services are reached from other nodes; empty: its name
+    domains: Mapping[Level, str] = field(default_factory=dict)  # which leaf, pod... it belongs to, where known
 
     @property
     def machine(self) -> str:
         """What two engines that share a machine call it alike."""
         return self.host or self.name.partition(".")[0].lower()
+
+    def domain(self, level: Level) -> str:
+        """Which of a level between nodes it is in; empty: not known."""
+        return self.domains.get(level, "") or (self.site if level is Level.SITE else "")
 
     @property
     def place(self) -> Place:

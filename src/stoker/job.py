@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from stoker.errors import BadInput, Conflict
+from stoker.topology import ANYWHERE, Topology
 from stoker.typed import strict
 
 _NAME = re.compile(r"^[^\x00-\x1f\x7f/\\'\"`$]{1,128}$")
@@ -159,7 +160,8 @@ class JobSpec:
     depends: tuple[Dependency, ...] = ()
     engine: str = ""  # empty: any engine that fits
     sites: tuple[str, ...] = ()  # acceptable sites of engines, any when empty: ("on-prem", "cloud", "edge")
-    tolerations: tuple[str, ...] = ()  # taints of nodes that do not keep it away
+    tolerations: tuple[str, ...] = ()  # taints of nodes that do not keep it away; "degraded": such devices
+    topology: Topology = ANYWHERE  # how close together its nodes and devices are to be
     image: str = ""  # container image; empty: the node's own programs
     mounts: tuple[Mount, ...] = ()
     reservation: str = ""  # Slurm's

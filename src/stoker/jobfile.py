@@ -32,6 +32,7 @@ from stoker.spelling import (
     parse_count,
     parse_dependencies,
 )
+from stoker.topology import Topology, parse_topology
 from stoker.units import parse_bytes, parse_duration
 
 _KINDS = {
@@ -216,6 +217,13 @@ def _flag(name: str, value: Any) -> bool:
     return bool(value.lower() == "true")
 
 
+def _topology(name: str, value: Any) -> Topology:
+    """``{required: pod, preferred: leaf}``, or the same in words: ``required=pod,preferred=leaf``."""
+    if isinstance(value, dict):
+        value = ",".join(f"{_text(name, key)}={_text(name, level)}" for key, level in value.items())
+    return parse_topology(_text(name, value))
+
+
 def _array(name: str, value: Any) -> dict[str, Any]:
     indices, limit = parse_array(_text(name, value))
     return {"array": indices, "array_limit": limit}
@@ -278,6 +286,7 @@ _FIELDS: Mapping[str, tuple[str, _Reader]] = {  # name in the file -> field of J
     "engine": ("engine", _text),
     "sites": ("sites", _words),
     "tolerations": ("tolerations", _words),
+    "topology": ("topology", _topology),
     "each_node": ("each_node", _flag),
     "exclusive": ("exclusive", _flag),
     "image": ("image", _image),

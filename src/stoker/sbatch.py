@@ -31,9 +31,11 @@ from stoker.spelling import (
     parse_count,
     parse_dependencies,
 )
+from stoker.topology import ANYWHERE, Level, Topology
 from stoker.units import parse_bytes, parse_duration
 
 T = TypeVar("T")
+_CLOSE = {"switches", "contiguous"}  # options that ask for nodes close to each other
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ def read_sbatch(
     notices = [*_notices(directives, source, lenient), *late_directives(text)]
     if known.get("mem", Directive("", "", 0)).value == "0":
         notices.append(f"line {known['mem'].line}: --mem=0 reserves no memory here; the job takes what is free")
+    notices += [
+        f"line {known[option].line}: --{option}: few leaf switches are preferred, not waited for"
+        for option in sorted(_CLOSE & known.keys())
+    ]
     return Batch(spec, tuple(notices), "wait" in known)
 
 
@@ -136,6 +142,7 @@ class _Reader:
                 depends=self._read("dependency", parse_dependencies, ()),
                 reservation=self._text("reservation"),
                 exclusive="exclusive" in self.given,
+                topology=self._topology(),
                 image=self._text("container-image"),
                 mounts=self._read("container-mounts", _mounts, ()),
             )
@@ -158,6 +165,11 @@ class _Reader:
 
     def _count(self, option: str, default: int) -> int:
         return self._read(option, lambda text: parse_count(text, what="count", least=1), default)
+
+    def _topology(self) -> Topology:
+        """Slurm waits for so few switches a while, five minutes unless told, and then does without."""
+        self._read("switches", lambda text: parse_count(text.partition("@")[0], what="switches", least=1), 0)
+        return Topology(preferred=Level.LEAF) if _CLOSE & self.given.keys() else ANYWHERE
 
     def _requeue(self) -> bool:
         yes, no = self.given.get("requeue"), self.given.get("no-requeue")

@@ -20,16 +20,16 @@ HONOURED: Mapping[str, str] = {
     "cpus-per-task=": "c", "cpus-per-gpu=": "", "mem=": "", "mem-per-cpu=": "", "mem-per-gpu=": "", "time=": "t",
     "array=": "a", "dependency=": "d", "output=": "o", "error=": "e", "requeue": "", "no-requeue": "",
     "export=": "", "chdir=": "D", "wait": "W", "exclusive=?": "", "reservation=": "", "container-image=": "",
-    "container-mounts=": "",
+    "container-mounts=": "", "switches=": "", "contiguous": "",
 }  # fmt: skip
 WITHOUT_EFFECT: Mapping[str, str] = {
-    "acctg-freq=": "", "comment=": "", "contiguous": "", "core-spec=": "S", "cores-per-socket=": "",
+    "acctg-freq=": "", "comment=": "", "core-spec=": "S", "cores-per-socket=": "",
     "cpu-freq=": "", "delay-boot=": "", "distribution=": "m", "extra-node-info=": "B", "get-user-env=?": "",
     "gpu-bind=": "", "gpu-freq=": "", "gres-flags=": "", "hint=": "", "ignore-pbs": "", "kill-on-invalid-dep=": "",
     "mail-type=": "", "mail-user=": "", "mcs-label=": "", "mem-bind=": "", "mincpus=": "", "network=": "",
     "nice=?": "", "no-kill=?": "k", "ntasks-per-core=": "", "ntasks-per-socket=": "", "open-mode=": "",
     "overcommit": "O", "oversubscribe": "s", "parsable": "", "power=": "", "priority=": "", "profile=": "",
-    "propagate=?": "", "quiet": "Q", "reboot": "", "sockets-per-node=": "", "spread-job": "", "switches=": "",
+    "propagate=?": "", "quiet": "Q", "reboot": "", "sockets-per-node=": "", "spread-job": "",
     "thread-spec=": "", "threads-per-core=": "", "time-min=": "", "use-min-nodes": "", "verbose": "v",
     "wait-all-nodes=": "", "wckey=": "",
 }  # fmt: skip

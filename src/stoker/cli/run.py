@@ -20,6 +20,7 @@ from stoker.errors import BadInput
 from stoker.job import Job, JobSpec, Resources
 from stoker.jobfile import parse_mounts
 from stoker.spelling import parse_accelerators, parse_array, parse_assignments, parse_dependencies
+from stoker.topology import parse_topology
 from stoker.units import parse_bytes, parse_duration
 
 _DASHES = "stoker.dashes"
@@ -73,6 +74,9 @@ def run(
     reservation: Annotated[str, typer.Option(help="Reservation, on Slurm.")] = "",
     site: Annotated[list[str] | None, typer.Option(help="Acceptable site of the engine: on-prem.")] = None,
     tolerate: Annotated[list[str] | None, typer.Option(help="A taint that does not keep it away.")] = None,
+    topology: Annotated[
+        str, typer.Option(help="How close together: required=leaf, preferred=pod, spread=leaf.")
+    ] = "",
     image: Annotated[str, typer.Option(help="Container image.")] = "",
     mount: Annotated[list[str] | None, typer.Option(help="/on/node:/in/container, with :ro to only read.")] = None,
     exclusive: Annotated[bool | None, typer.Option("--exclusive", help="Whole nodes.")] = None,
@@ -114,6 +118,7 @@ def run(
         reservation=reservation,
         sites=tuple(site or ()) or None,
         tolerations=tuple(tolerate or ()) or None,
+        topology=parse_topology(topology) if topology else None,
         image=image,
         mounts=parse_mounts(mount, "--mount") if mount else None,
         exclusive=exclusive,

@@ -19,9 +19,10 @@ from stoker.schedule.field import Field, away_from_here
 from stoker.schedule.line import Line
 from stoker.schedule.pool import Pool
 from stoker.schedule.snapshot import Plan, Reserved, Snapshot, Start, Wait
+from stoker.topology import Topology
 
 # What decides where a job fits: what it asks for, where it may go, and whether it outlasts the reservation's start.
-_Shape = tuple[Resources, int, bool, str, tuple[str, ...], tuple[str, ...], bool, bool]
+_Shape = tuple[Resources, int, bool, str, tuple[str, ...], tuple[str, ...], Topology, bool, bool]
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def _shape(spec: JobSpec, state: _Pass) -> _Shape:
     outlasts = _outlasts(spec, state)
     elsewhere = away_from_here(spec)
     return (
-        spec.resources, spec.nodes, spec.exclusive, spec.engine, spec.sites, spec.tolerations, elsewhere, outlasts,
+        spec.resources, spec.nodes, spec.exclusive, spec.engine, spec.sites, spec.tolerations, spec.topology,
+        elsewhere, outlasts,
     )  # fmt: skip
 
 

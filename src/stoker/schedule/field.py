@@ -6,7 +6,7 @@ only nodes that have changed since it was last asked for are looked at again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from stoker.cluster import WHOLE, Node
 from stoker.engine_config import LOCAL
 from stoker.foreign import ForeignJob
 from stoker.job import JobSpec, Placement, Resources
+from stoker.schedule.domains import TOLERATES_DEGRADED, allowed, asks_within, choose, pick
 from stoker.schedule.layout import Bools, Floats, Ints, Layout, layout_of
 from stoker.schedule.log import NEVER, Log
 from stoker.schedule.mix import usual_mix
@@ -150,14 +151,15 @@ class Field:
     def fit(self, spec: JobSpec) -> tuple[str, tuple[Placement, ...]]:
         """An engine and a placement on each of `spec.nodes` of its nodes; no placements when there are none now.
 
-        Engines in their order; among the nodes of one those that lose least of their worth.
+        Engines in their order; among the nodes of one those that lose least of their worth, as close together as
+        `domains` says.
         """
         scores = self._scored(spec)
-        for engine, rows in self.layout.engines.items():
-            score = scores.score[rows]
-            best = _best(score, spec.nodes)
-            if best is not None:
-                return engine, tuple(self._placement(int(rows[at]), spec, scores) for at in best)
+        for score in self._considered(spec, scores):
+            for engine, rows in self.layout.engines.items():
+                best = choose(score[rows], rows, spec.nodes, spec.topology, self.layout.levels)
+                if best is not None:
+                    return engine, tuple(self._placement(int(row), spec, scores) for row in best)
         return "", ()
 
     def touched(self) -> list[Node]:
@@ -167,17 +169,38 @@ class Field:
 
     def fitting(self, spec: JobSpec) -> list[Node]:
         """The nodes on which one node's part of the job fits now."""
-        return [self.layout.nodes[row] for row in np.flatnonzero(self._scored(spec).score > _NOWHERE)]
+        *_, score = self._considered(spec, self._scored(spec))
+        return [self.layout.nodes[row] for row in np.flatnonzero(score > _NOWHERE)]
+
+    def _considered(self, spec: JobSpec, scores: _Scores) -> Iterator[Floats]:
+        """The scores, -inf where it should not go: first where it should, at last wherever it may."""
+        levels, need = self.layout.levels, spec.resources.accelerators
+        tolerant = TOLERATES_DEGRADED in spec.tolerations
+        rows = levels.worn if need and not tolerant else levels.worn[:0]
+        if asks_within(spec.topology, need):
+            rows = np.arange(len(self.layout.nodes))
+        rows = rows[scores.score[rows] > _NOWHERE]
+        if not len(rows):
+            yield scores.score
+            return
+        of_model = self.layout.model[rows] == scores.chosen[rows, None]
+        usable = of_model & (self.free[rows] >= spec.resources.milli)
+        for fits in allowed(usable, need, rows, spec.topology, levels, tolerant=tolerant):
+            score = scores.score.copy()
+            score[rows[~fits]] = _NOWHERE
+            yield score
 
     def _placement(self, row: int, spec: JobSpec, scores: _Scores) -> Placement:
         need, indexes = spec.resources, self.layout.indexes[row]
         if not need.accelerators:
             return Placement(self.layout.nodes[row].name)
-        if need.accelerators == 1 and need.milli < WHOLE:
-            return Placement(self.layout.nodes[row].name, (indexes[scores.first[row]],))
+        tolerant = TOLERATES_DEGRADED in spec.tolerations
+        levels, first = self.layout.levels, scores.first[row]
+        if need.accelerators == 1 and need.milli < WHOLE and (tolerant or not levels.degraded[row, first]):
+            return Placement(self.layout.nodes[row].name, (indexes[first],))
         free = self.free[row]
         usable = (self.layout.model[row] == scores.chosen[row]) & (free >= need.milli)
-        columns = np.flatnonzero(usable)
+        columns = pick(np.flatnonzero(usable), need.accelerators, row, spec.topology, levels, tolerant=tolerant)
         tightest = columns[np.argsort(free[columns], kind="stable")][: need.accelerators]
         return Placement(self.layout.nodes[row].name, tuple(sorted(indexes[column] for column in tightest)))
 
@@ -343,15 +366,3 @@ def away_from_here(spec: JobSpec) -> bool:
 
 def acceptable(model: str, need: Resources) -> bool:
     return not need.models or model.lower() in (wanted.lower() for wanted in need.models)
-
-
-def _best(score: Floats, count: int) -> Ints | None:
-    """Where the `count` highest scores are, the first ones on ties; None when fewer fit."""
-    if count == 1:
-        at = score.argmax() if len(score) else 0
-        return np.array([at]) if len(score) and score[at] > _NOWHERE else None
-    fitting = np.flatnonzero(score > _NOWHERE)
-    if len(fitting) < count:
-        return None
-    chosen: Ints = np.sort(fitting[np.argsort(-score[fitting], kind="stable")[:count]])
-    return chosen

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stoker.cluster import WHOLE, Health, Node, Place
+from stoker.schedule.levels import Levels, alike, levels_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -60,6 +61,10 @@ class Layout:
         found: Ints = self.model.max(axis=1)
         return found
 
+    @cached_property
+    def levels(self) -> Levels:
+        return levels_of(self.nodes)
+
     def renewed(self, different: Mapping[int, Node]) -> Layout | None:
         """The layout with other nodes in these rows; None when it has to be made anew.
 
@@ -73,7 +78,10 @@ class Layout:
         part = layout_of(different.values(), self.models, self.model.shape[1])
         rows = list(different)
         spliced = {name: _spliced(getattr(self, name), rows, getattr(part, name)) for name in _OF_A_NODE}
-        return replace(self, **spliced)
+        layout = replace(self, **spliced)
+        if "levels" in self.__dict__ and all(alike(self.nodes[row], node) for row, node in different.items()):
+            layout.__dict__["levels"] = self.levels
+        return layout
 
     def _could_be(self, row: int, node: Node) -> bool:
         old = self.nodes[row]

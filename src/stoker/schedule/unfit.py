@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from stoker.cluster import Device, Health, Node
 from stoker.engine_config import LOCAL
 from stoker.errors import near
 from stoker.job import JobSpec, Resources
 from stoker.schedule.field import Field, acceptable, admits, away_from_here
+from stoker.topology import ANYWHERE, WITHIN_NODE
 from stoker.units import format_bytes
 
 
@@ -31,11 +34,35 @@ def unfit(spec: JobSpec, nodes: Sequence[Node]) -> str:
         return f"tolerates none of: {', '.join(taints)}" if taints else "asks for a node; there is none"
     fitting = Field.empty(offered).fitting(spec)
     if not fitting:
-        return next(reason for check in _CHECKS if (reason := check(spec.resources, offered)))
+        return _not_joined(spec, offered) or next(
+            reason for check in _CHECKS if (reason := check(spec.resources, offered))
+        )
     most = max(sum(node.engine == engine for node in fitting) for engine in engines)
     if spec.nodes > most:
         return f"asks for {spec.nodes} nodes; {most} could hold it"
-    return ""
+    return "" if Field.empty(offered).fit(spec)[1] else _too_far_apart(spec, fitting)
+
+
+def _too_far_apart(spec: JobSpec, fitting: Sequence[Node]) -> str:
+    """Why no domain of the level that is required holds all of it."""
+    level = spec.topology.required
+    if level is None:
+        return f"asks for {spec.nodes} nodes; they cannot be had together"
+    sizes = Counter((node.engine, node.domain(level)) for node in fitting if node.domain(level))
+    if not sizes:
+        return f"requires one {level}; no node tells which it is in: see stoker nodes topology"
+    return f"asks for {spec.nodes} nodes of one {level}; the largest has {max(sizes.values())} that could hold it"
+
+
+def _not_joined(spec: JobSpec, nodes: Sequence[Node]) -> str:
+    level, apart = spec.topology.required, replace(spec, topology=ANYWHERE)
+    if level not in WITHIN_NODE or not Field.empty(nodes).fitting(apart):
+        return ""
+    if not any(device.group(level) for node in nodes for device in node.devices):
+        return f"requires devices of one {level} group; no node tells of any: see stoker nodes topology"
+    return (
+        f"asks for {spec.resources.accelerators} devices of one {level} group on a node; no node has so large a one"
+    )
 
 
 def _no_model(need: Resources, nodes: Sequence[Node]) -> str:
