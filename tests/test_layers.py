@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("perf",),
     ("judge",),
     ("schedule", "plan", "accept", "why", "ship", "serve"),
-    ("engines", "sources", "store", "client"),
+    ("engines", "sources", "store", "client", "simulate"),
     ("control",),
     ("app",),
     ("api", "console", "cli", "jupyterhub"),

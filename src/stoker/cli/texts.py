@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from stoker.cli.texts_plan import PLAN
+from stoker.cli.texts_simulate import SIMULATE
 from stoker.errors import BadInput
 
 LANGUAGES = ("en", "zh")
@@ -245,4 +246,5 @@ ZH: Mapping[str, str] = {
     "talking to {model}; Ctrl-D ends": "正在与 {model} 对话；按 Ctrl-D 结束",
     "stopped": "已停止",
     **PLAN,
+    **SIMULATE,
 }  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from stoker.cluster import WHOLE
 from stoker.job import Job, JobSpec
 from stoker.queue import Queue, average
+from stoker.schedule.rank import Rank
 
 _NEAR_S = 3600.0  # of the moment at which a job must begin to keep its deadline, beyond its own length
 _User = tuple[str, str]
@@ -29,6 +30,7 @@ class Lane:
         self._priorities: list[int] = []  # of those not begun, the highest last
         self._band: _Band | None = None
         self._had: Mapping[_User, float] = {}
+        self._rank: Rank | None = None
         self._now = 0.0
         self.wake_at = math.inf
         self.next: Job | None = None
@@ -38,6 +40,10 @@ class Lane:
     def remember(self, used: Mapping[_User, float]) -> None:
         """What its users have used, in decayed device-seconds."""
         self._had = {user: average(seconds, self._queue.half_life) * WHOLE for user, seconds in used.items()}
+
+    def rank_by(self, rank: Rank | None) -> None:
+        """Among equal priorities by `rank`, whoever they are of; None: as the queue has it."""
+        self._rank = rank
 
     def join(self, job: Job, now: float, since: Mapping[int, float]) -> None:
         self._now = now
@@ -84,7 +90,10 @@ class Lane:
         if near:
             early = {job.id for job in near}
             jobs = [job for job in jobs if job.id not in early]
-        if not self._queue.fair_users:
+        if self._rank is not None:
+            ranks = {job.id: self._rank(job) for job in jobs}
+            jobs.sort(key=lambda job: (ranks[job.id], job.id))
+        if self._rank is not None or not self._queue.fair_users:
             return _Band([*near, *jobs], [], self._had, holding)
         return _Band(near, jobs, self._had, holding)
 

@@ -3,7 +3,8 @@
 The queues form a tree (`stoker.queue`). At every level the child goes first whose next job stays within what the
 child deserves, the one served least so far before the others; only then those that borrow, in the proportion of
 their weights and of what they have had lately. Within a queue: who has waited longer than its patience, then by
-priority; among equal priorities first a deadline that is near, then the user who had least, then who came first.
+priority; among equal priorities first a deadline that is near, then as the policy orders them, by default the user
+who had least, then who came first.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from stoker.cluster import WHOLE
 from stoker.job import Job, JobSpec, Placement
 from stoker.queue import DEFAULT, Preemptible
 from stoker.schedule.branch import Branch, Held, walk
+from stoker.schedule.policy import Preempt
 from stoker.schedule.quantity import Quantity
+from stoker.schedule.rank import rank_of
 from stoker.schedule.snapshot import Snapshot, Wait
 from stoker.schedule.tree import leaves_of, root_of
 
@@ -25,12 +28,17 @@ class Line:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._now = snapshot.now
+        self._turn = snapshot.policy.turn if snapshot.policy.preempt is Preempt.EQUALS else None
+        self._turns_end = math.inf
         self._since = snapshot.since
         self._changes = [queue.next_change(snapshot.now) for queue in snapshot.queues]
         self._quantity = Quantity(snapshot.nodes, snapshot.queues)
         self._root = root_of(snapshot, self._quantity)
         self._leaves = leaves_of(self._root)
         self._default = self._leaves[DEFAULT]
+        self._rank = rank_of(snapshot)
+        for leaf in self._leaves.values():
+            leaf.lane.rank_by(self._rank)
         for job in snapshot.active:
             self._leaf(job).hold((job.tenant, job.owner), self._held(job), 1)
 
@@ -49,7 +57,10 @@ class Line:
     @property
     def wake_at(self) -> float:
         """The next moment at which time alone changes the order or a quota; infinite: never."""
-        return min((*self._changes, *(leaf.lane.wake_at for leaf in self._leaves.values())), default=math.inf)
+        return min(
+            (self._turns_end, *self._changes, *(leaf.lane.wake_at for leaf in self._leaves.values())),
+            default=math.inf,
+        )
 
     def refuses(self, job: Job) -> Wait | None:
         """Why a quota or limit keeps `job` from starting now; None: none does."""
@@ -75,15 +86,16 @@ class Line:
     def may_take(self, job: Job, victim: Job, taken: Sequence[Job] = ()) -> bool:
         """Whether `victim`, which runs, may be ended so that `job` can start, besides those `taken` for it already.
 
-        In a queue a higher priority goes before a lower one. Between queues only rights count: at every level below
-        the queue that both are part of, `job` must stay within what its queue deserves, and the victim's must hold
-        more than it deserves. So what is taken back was borrowed.
+        In a queue a higher priority goes before a lower one, and where the policy says so equals take turns.
+        Between queues only rights count: at every level below the queue that both are part of, `job` must stay
+        within what its queue deserves, and the victim's must hold more than it deserves. So what is taken back was
+        borrowed.
         """
         home, other = self._leaf(job), self._leaf(victim)
         if other.queue.preemptible is Preemptible.NOBODY:
             return False
         if home is other:
-            return job.spec.priority > victim.spec.priority
+            return job.spec.priority > victim.spec.priority or self._after_its_turn(job, victim)
         if other.queue.preemptible is not Preemptible.ANYBODY:
             return False
         milli, models = self._quantity.asked(job.spec), job.spec.resources.models
@@ -95,6 +107,18 @@ class Line:
             branch.over([held for path, held in back if branch in path], of) > 0
             for branch in other.below_common(home)
         )
+
+    def _after_its_turn(self, job: Job, victim: Job) -> bool:
+        """Whether the policy's order puts `job` before `victim`, an equal that has had its turn."""
+        if self._turn is None or self._rank is None or victim.started_at is None:
+            return False
+        if job.spec.priority != victim.spec.priority:
+            return False
+        over = victim.started_at + self._turn
+        if over > self._now:
+            self._turns_end = min(self._turns_end, over)
+            return False
+        return self._rank(job) < self._rank(victim)
 
     def _held(self, job: Job) -> Held:
         return self._quantity.held(job.spec, job.engine, job.placements)

@@ -11,6 +11,7 @@ from stoker.cluster import Node
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobState, Placement
 from stoker.queue import Queue, Usage
+from stoker.schedule.lifetimes import Lifetimes
 from stoker.schedule.mix import Mix, usual_mix
 from stoker.schedule.policy import Policy
 
@@ -29,6 +30,8 @@ class Snapshot:
     others: Sequence[ForeignJob] = ()  # what was given to the engines without us
     mix: Mix = field(default_factory=usual_mix)  # which jobs are likely to come
     policy: Policy = field(default_factory=Policy)
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)  # how long jobs are likely to run
+    served: Mapping[int, float] = field(default_factory=dict)  # job -> seconds that its earlier attempts ran
     queues: Sequence[Queue] = ()  # none: one line for all, by priority and then first come
     usage: Usage = field(default_factory=dict)  # what was used of late, as of `now`, by queue and user
     since: Mapping[int, float] = field(default_factory=dict)  # job that came back -> since when it waits again

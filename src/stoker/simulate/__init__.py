@@ -1,0 +1,7 @@
+"""What would have been: the scheduler of production, run over a trace on a described cluster. No time passes."""
+
+from stoker.simulate.outcome import Outcome
+from stoker.simulate.run import Settings, simulate
+from stoker.simulate.trace import Demand, Trace, TracedJob
+
+__all__ = ["Demand", "Outcome", "Settings", "Trace", "TracedJob", "simulate"]

@@ -1,0 +1,70 @@
+"""Course: how far a simulated job is. Only here it is known how long it still runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stoker.job import Job, JobState
+from stoker.schedule import Policy, Start
+from stoker.simulate.trace import TracedJob
+
+
+class Course:
+    """Mutable. `version` counts attempts, so that the end of one that was cut short is known for old."""
+
+    def __init__(self, traced: TracedJob) -> None:
+        self.traced = traced
+        self.version = 0
+        self.done = 0.0  # seconds of work that are safe
+        self.served = 0.0  # seconds that it has held its devices in earlier attempts
+        self.lost = 0.0  # seconds of work that were done and have to be done again
+        self.starting = 0.0  # seconds that its starts took
+        self.preemptions = 0
+        self.came_at = 0.0
+        self.first_start: float | None = None
+        self.ended_at: float | None = None
+        self.ends_at = 0.0
+        self._began = 0.0
+        self._restart = 0.0
+
+    def submitted(self, now: float) -> Job:
+        one = self.traced
+        self.came_at = now
+        return Job(one.id, one.spec, one.tenant, one.owner, JobState.PENDING, now)
+
+    def started(self, start: Start, now: float, policy: Policy) -> Job:
+        if self.first_start is None:
+            self.first_start = now
+        self.version += 1
+        self._began = now
+        self._restart = policy.restart if self.traced.restart is None else self.traced.restart
+        self.ends_at = now + self._restart + max(self.traced.work - self.done, 0.0)
+        return replace(
+            start.job,
+            state=JobState.RUNNING,
+            started_at=now,
+            attempt=self.version,
+            engine=start.engine,
+            placements=start.placements,
+            not_before=None,
+        )
+
+    def ended(self, now: float) -> None:
+        self.starting += min(self._restart, now - self._began)
+        self.served += now - self._began
+        self.done = self.traced.work
+        self.ended_at = now
+
+    def cut(self, now: float, every: float) -> None:
+        """It is ended before its time. What it did since its last checkpoint is lost; 0 seconds: nothing is."""
+        ran = max(0.0, now - self._began - self._restart)
+        kept = ran if every <= 0 else ran // every * every
+        self.starting += min(self._restart, now - self._began)
+        self.served += now - self._began
+        self.lost += ran - kept
+        self.done += kept
+        self.preemptions += 1
+        self.version += 1
+
+    def waits_again(self, job: Job) -> Job:
+        return replace(job, state=JobState.PENDING, started_at=None, engine="", placements=())

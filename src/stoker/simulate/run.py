@@ -1,0 +1,202 @@
+"""The simulator: what the scheduler of production would have done with a trace.
+
+Time jumps from event to event: a job comes, ends, has stopped, inference wants more or fewer replicas, or the plan
+named a moment. After each, `schedule.decide` is asked as the dispatcher would ask it, and its plan carried out.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import count
+
+from stoker.cluster import Node
+from stoker.errors import BadInput
+from stoker.job import Job, JobSpec
+from stoker.schedule import Plan, Policy, Snapshot, Start, decide, mix_of, unfit
+from stoker.schedule.lifetimes import Age, Experience, kind_of
+from stoker.schedule.pool import Pool
+from stoker.simulate.course import Course
+from stoker.simulate.outcome import Outcome, Recorder
+from stoker.simulate.trace import Trace, TracedJob
+
+ORIGIN = 1_000_000_000.0  # the trace's time zero, seconds since the epoch: zero itself would read as "not yet"
+_LEARN_AFTER = 200  # jobs after which the mix is learnt anew, as the dispatcher does
+_RECENT = 2000
+_MOST_ROUNDS = 50  # plans for one moment: each has to change something
+
+
+class _Kind(IntEnum):
+    """What happens; at one moment in this order."""
+
+    END = 0
+    STOPPED = 1
+    COME = 2
+    WAKE = 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`progress` is told the share that is done, now and then; `until` ends the simulation early (seconds)."""
+
+    policy: Policy = field(default_factory=Policy)
+    until: float = math.inf
+    progress: Callable[[float], None] | None = None
+
+
+def simulate(trace: Trace, nodes: Sequence[Node], settings: Settings | None = None) -> Outcome:
+    """Run `trace` on `nodes`. Jobs that could never run there are counted as refused, as at submission.
+
+    Raises BadInput when none could.
+    """
+    settings = settings or Settings()
+    simulation = _Simulation(trace, tuple(nodes), settings)
+    if not simulation.admitted:
+        raise BadInput(f"no job of {trace.name} could ever run on this cluster: {simulation.refused[0][1]}")
+    simulation.run()
+    return simulation.recorder.outcome(trace, nodes, settings.policy, simulation.refused)
+
+
+class _Simulation:
+    def __init__(self, trace: Trace, nodes: tuple[Node, ...], settings: Settings) -> None:
+        self._nodes = nodes
+        self._settings = settings
+        self._policy = settings.policy
+        self.refused, self.admitted = _sorted_out(trace.jobs, nodes)
+        self.recorder = Recorder(nodes, ORIGIN)
+        self._now = ORIGIN
+        self._order = count()
+        self._events: list[tuple[float, int, int, int, int]] = []  # at, kind, order, job, version
+        self._courses: dict[int, Course] = {}
+        self._pending: dict[int, Job] = {}
+        self._active: dict[int, Job] = {}
+        self._recent: list[JobSpec] = []
+        self._mix = mix_of(())
+        self._experience = Experience()
+        self._served: dict[int, float] = {}
+        self._pool = Pool()
+        self._unlearnt = 0
+        self._wake: float | None = None
+        for job in self.admitted:
+            self._courses[job.id] = Course(job)
+            self._push(ORIGIN + job.submitted_at, _Kind.COME, job.id)
+
+    def run(self) -> None:
+        ended = 0
+        while self._events and self._events[0][0] <= ORIGIN + self._settings.until:
+            self._now = self._events[0][0]
+            for kind, job_id, version in self._due():
+                ended += kind is _Kind.END and self._courses[job_id].version == version
+                self._happen(kind, job_id, version)
+            self._settle()
+            if self._settings.progress:
+                self._settings.progress(ended / len(self.admitted))
+        self.recorder.close(self._now)
+
+    def _due(self) -> Iterator[tuple[_Kind, int, int]]:
+        """What happens at this moment."""
+        while self._events and self._events[0][0] <= self._now:
+            _, kind, _, job_id, version = heapq.heappop(self._events)
+            yield _Kind(kind), job_id, version
+
+    def _push(self, at: float, kind: _Kind, job_id: int = 0, version: int = 0) -> None:
+        heapq.heappush(self._events, (at, kind, next(self._order), job_id, version))
+
+    def _happen(self, kind: _Kind, job_id: int, version: int) -> None:
+        if kind is _Kind.WAKE:
+            self._wake = None
+            return
+        course = self._courses[job_id]
+        if kind is _Kind.COME:
+            self._pending[job_id] = course.submitted(self._now)
+            self.recorder.came(course, self._now)
+            self._learn(self._pending[job_id])
+        elif version == course.version:
+            job = self._active.pop(job_id)
+            self.recorder.released(job, self._now)
+            if kind is _Kind.END:
+                course.ended(self._now)
+                self._experience.ended(job, course.served)
+                self._served.pop(job_id, None)
+                self.recorder.ended(course, self._now)
+            else:
+                self._pending[job_id] = course.waits_again(job)
+
+    def _learn(self, job: Job) -> None:
+        self._recent.append(job.spec)
+        self._unlearnt += 1
+        if self._unlearnt >= _LEARN_AFTER:
+            self._recent = self._recent[-_RECENT:]
+            self._mix, self._unlearnt = mix_of(self._recent), 0
+
+    def _settle(self) -> None:
+        """Ask and carry out until the plan changes nothing more at this moment."""
+        for _ in range(_MOST_ROUNDS):
+            plan = decide(self._snapshot(), self._pool)
+            if not self._apply(plan):
+                self._note_wake(plan)
+                return
+            for kind, job_id, version in self._due():
+                self._happen(kind, job_id, version)
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            now=self._now,
+            nodes=self._nodes,
+            pending=list(self._pending.values()),
+            active=list(self._active.values()),
+            mix=self._mix,
+            policy=self._policy,
+            lifetimes=self._experience.lifetimes(self._now, self._ages),
+            served=self._served,
+        )
+
+    def _ages(self) -> Iterator[Age]:
+        for job in (*self._active.values(), *self._pending.values()):
+            ran = self._courses[job.id].served + (self._now - job.started_at if job.started_at else 0.0)
+            if ran:
+                yield Age(kind_of(job), ran, ended=False)
+
+    def _apply(self, plan: Plan) -> bool:
+        """Whether victims have to go before it is known what comes next."""
+        for start in plan.starts:
+            self._start(start)
+        for job_id in plan.fails:
+            self._pending.pop(job_id)
+        return False
+
+    def _start(self, start: Start) -> None:
+        course = self._courses[start.job.id]
+        job = course.started(start, self._now, self._policy)
+        del self._pending[job.id]
+        self._active[job.id] = job
+        self.recorder.took(job, course, self._now)
+        self._push(course.ends_at, _Kind.END, job.id, course.version)
+
+    def _note_wake(self, plan: Plan) -> None:
+        """One moment is remembered: an earlier one replaces it, a later one is named again by then."""
+        if plan.wake_at is not None and self._events and (self._wake is None or plan.wake_at < self._wake):
+            self._wake = max(plan.wake_at, self._now)
+            if self._wake > self._now:
+                self._push(self._wake, _Kind.WAKE)
+
+
+def _sorted_out(
+    jobs: Sequence[TracedJob], nodes: tuple[Node, ...]
+) -> tuple[list[tuple[TracedJob, str]], list[TracedJob]]:
+    """Those that could never run there with the reason, and the others. Alike ones are looked at once."""
+    seen: dict[object, str] = {}
+    refused: list[tuple[TracedJob, str]] = []
+    admitted: list[TracedJob] = []
+    for job in jobs:
+        shape = (job.spec.resources, job.spec.nodes, job.spec.exclusive, job.spec.engine, job.spec.tolerations)
+        if shape not in seen:
+            seen[shape] = unfit(job.spec, nodes)
+        if seen[shape]:
+            refused.append((job, seen[shape]))
+        else:
+            admitted.append(job)
+    return refused, admitted

@@ -1,0 +1,60 @@
+"""Trace: which jobs came when, what they asked for, and how long each would run if nothing disturbed it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from stoker.job import JobSpec
+
+
+@dataclass(frozen=True)
+class TracedJob:
+    """One job. Only the simulator knows `work`; the scheduler sees `spec`."""
+
+    id: int
+    submitted_at: float  # seconds since the trace began
+    work: float  # seconds that it runs when it has all it asks for
+    spec: JobSpec
+    tenant: str = "trace"
+    owner: str = "trace"
+    restart: float | None = None  # seconds lost whenever it starts; None: as the policy assumes
+    deadline: float | None = None  # seconds since the trace began
+
+    @property
+    def devices(self) -> float:
+        need = self.spec.resources
+        return self.spec.nodes * need.accelerators * need.milli / 1000
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What inference needs: from `at` on so many replicas, until the next entry."""
+
+    at: Sequence[float]  # seconds since the trace began, ascending
+    replicas: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Trace:
+    name: str
+    jobs: Sequence[TracedJob]  # by `submitted_at`
+    notes: Sequence[str] = field(default=())  # what was left out in reading, and why
+
+    def first(self, count: int) -> Trace:
+        """The jobs that came first."""
+        return replace(self, jobs=self.jobs[:count]) if count else self
+
+    def between(self, begin: float, end: float) -> Trace:
+        """The jobs that came from `begin` on and before `end`, shares of all jobs."""
+        low, high = round(begin * len(self.jobs)), round(end * len(self.jobs))
+        return replace(self, jobs=self.jobs[low:high])
+
+    @property
+    def span(self) -> float:
+        """Seconds from the first submission to the last."""
+        return self.jobs[-1].submitted_at - self.jobs[0].submitted_at if self.jobs else 0.0
+
+    @property
+    def device_seconds(self) -> float:
+        return sum(job.devices * job.work for job in self.jobs)

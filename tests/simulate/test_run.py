@@ -1,0 +1,136 @@
+"""Laws of the simulator: whatever comes, nothing is over-allocated, all ends, and the same input gives the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from stoker.errors import BadInput
+from stoker.schedule.policy import Backfill, Order, Policy, Preempt
+from stoker.simulate import Outcome, Settings, Trace, TracedJob, simulate
+from stoker.simulate.measures import jain, measure
+from stoker.simulate.pool import nodes_of
+from stoker.simulate.readers import spec_of
+
+NODES = nodes_of("3xH100:4")
+
+
+def job(number: int, at: float, work: float, devices: float, priority: int = 50) -> TracedJob:
+    spec = replace(spec_of("job", devices, 4, cpus=1), priority=priority)
+    return TracedJob(number, at, work, spec, tenant=f"t{number % 3}", owner=f"o{number % 5}")
+
+
+JOBS = some.lists(
+    some.builds(
+        lambda at, work, devices, priority: job(0, float(at), float(work), devices, priority),
+        some.integers(0, 5000),
+        some.integers(1, 20000),
+        some.sampled_from((0, 0.25, 0.5, 1, 2, 3, 4, 8, 12)),
+        some.sampled_from((20, 50, 50, 80)),
+    ),
+    min_size=1,
+    max_size=25,
+)
+POLICIES = some.builds(
+    Policy,
+    order=some.sampled_from(Order),
+    backfill=some.sampled_from(Backfill),
+    preempt=some.sampled_from(Preempt),
+    turn=some.sampled_from((0.0, 60.0, 3600.0)),
+    min_runtime=some.sampled_from((0.0, 60.0)),
+)
+
+
+def traced(jobs: Sequence[TracedJob]) -> Trace:
+    ordered = sorted(jobs, key=lambda one: one.submitted_at)
+    return Trace("made", [replace(one, id=number) for number, one in enumerate(ordered, 1)])
+
+
+def run(jobs: Sequence[TracedJob], policy: Policy | None = None) -> Outcome:
+    return simulate(traced(jobs), NODES, Settings(policy or Policy()))
+
+
+@given(JOBS, POLICIES)
+def test_nothing_is_over_allocated_and_all_ends(jobs: list[TracedJob], policy: Policy) -> None:
+    outcome = run(jobs, policy)
+    assert all(0 <= moment.busy <= outcome.devices for moment in outcome.moments)
+    assert all(0 <= moment.broken <= outcome.devices - moment.busy for moment in outcome.moments)
+    assert all(before.at < after.at for before, after in pairwise(outcome.moments))
+    assert len(outcome.jobs) == len(jobs)
+    for one in outcome.jobs:
+        assert one.started_at is not None
+        assert one.ended_at is not None
+        assert one.submitted_at <= one.started_at < one.ended_at
+        assert one.served == pytest.approx(one.work + one.lost + one.starting, abs=1e-3)
+        assert one.queueing is not None
+        assert one.queueing >= 0
+    assert outcome.moments[-1].busy == outcome.moments[-1].waiting == 0
+
+
+@given(JOBS, POLICIES)
+def test_the_same_gives_the_same(jobs: list[TracedJob], policy: Policy) -> None:
+    assert run(jobs, policy) == run(jobs, policy)
+
+
+@given(JOBS)
+def test_what_is_held_adds_up(jobs: list[TracedJob]) -> None:
+    """Device-seconds by job, by moment and by queue are the same."""
+    outcome = run(jobs)
+    by_job = sum(one.devices * one.served for one in outcome.jobs)
+    by_moment = sum(before.busy * (after.at - before.at) for before, after in pairwise(outcome.moments))
+    by_queue = sum(
+        held * (after - at) for series in outcome.held.values() for (at, held), (after, _) in pairwise(series)
+    )
+    assert by_moment == pytest.approx(by_job, rel=1e-6, abs=0.1)
+    assert by_queue == pytest.approx(by_job, rel=1e-6, abs=0.1)
+
+
+def test_one_job_after_the_other() -> None:
+    outcome = run([job(1, 0, 100, 12), job(2, 10, 50, 12)], Policy(restart=5.0))
+    first, second = outcome.jobs
+    assert (first.started_at, first.ended_at) == (0, 105)
+    assert (second.started_at, second.ended_at) == (105, 160)
+    assert second.queueing == 95
+    measures = measure(outcome)
+    assert measures.allocation == pytest.approx(1.0)
+    assert measures.completion.mean == pytest.approx((105 + 150) / 2)
+    assert measures.makespan == 160
+
+
+def test_short_jobs_first_where_limits_are_known() -> None:
+    long, short = job(1, 1, 1000, 12), job(2, 2, 10, 12)
+    holder = job(3, 0, 100, 12)
+    timed = [replace(one, spec=replace(one.spec, time_limit=one.work)) for one in (long, short)]
+    outcome = run([holder, *timed], Policy(order=Order.SHORTEST))
+    ended = {one.work: one.ended_at or 0.0 for one in outcome.jobs}
+    assert ended[10] < ended[1000]
+
+
+def test_likely_end_learns_who_is_short() -> None:
+    """Two users whose jobs last seconds and hours: once that is known, the short ones go first."""
+    jobs = []
+    for number in range(60):
+        quick = number % 2 == 0
+        one = job(number, 10.0 * number, 20.0 if quick else 7200.0, 12)
+        jobs.append(replace(one, owner="quick" if quick else "slow", tenant="t"))
+    come = measure(run(jobs))
+    likely = measure(run(jobs, Policy(order=Order.LIKELY_END)))
+    assert likely.completion.mean < 0.7 * come.completion.mean
+
+
+def test_what_never_fits_is_counted() -> None:
+    outcome = run([job(1, 0, 10, 4), job(2, 0, 10, 16)])
+    assert [one.id for one in outcome.jobs] == [1]
+    assert sum(outcome.refused.values()) == 1
+    with pytest.raises(BadInput, match="no job of made could ever run"):
+        run([job(1, 0, 10, 16)])
+
+
+def test_jain() -> None:
+    assert jain([3.0, 3.0, 3.0]) == pytest.approx(1.0)
+    assert jain([1.0, 0.0, 0.0, 0.0]) == pytest.approx(0.25)
