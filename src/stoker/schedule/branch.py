@@ -50,17 +50,16 @@ class Branch:
         self.factor = 1.0  # of its weight, from what it has had lately
         self._heap: list[tuple[tuple[float, ...], int, Branch]] = []
         self._last: tuple[int, Branch] | None = None
-        self.limited = bool(
+        limited = bool(
             self._ceiling_of
             or queue.weight == 0
             or min(self._ceiling, self._user_milli, self._user_jobs) < _NO_BOUND
         )
+        # Those of its path that may refuse something, and those that bound models.
+        self.limits: tuple[Branch, ...] = (*([self] if limited else ()), *(parent.limits if parent else ()))
+        self.bounded = tuple(branch for branch in self.limits if branch._ceiling_of)  # noqa: SLF001 - one of us
         if parent:
             parent.children.append(self)
-
-    @property
-    def asks_models(self) -> bool:
-        return bool(self._deserved_of or self._ceiling_of)
 
     # what is held
 
@@ -100,8 +99,8 @@ class Branch:
     # what it refuses
 
     def refuses(self, job: Job, milli: int) -> Wait | None:
-        for branch in self.path:
-            if branch.limited and (wait := branch._refuses(job, milli)) is not None:  # noqa: SLF001 - one of us
+        for branch in self.limits:
+            if (wait := branch._refuses(job, milli)) is not None:  # noqa: SLF001 - one of us
                 return wait
         return None
 
@@ -144,14 +143,13 @@ class Branch:
 
     def narrowed(self, spec: JobSpec, milli: int, models: tuple[str, ...]) -> JobSpec:
         """`spec` for those models only of which every queue above may have more; `models` are those of the pool."""
-        bounded = [branch for branch in self.path if branch._ceiling_of]  # noqa: SLF001 - one of us
-        if not bounded or not milli:
+        if not milli:
             return spec
         asked = spec if spec.resources.models else replace(spec, resources=replace(spec.resources, models=models))
         allowed = tuple(
             model
             for model in asked.resources.models
-            if all(_room(one._ceiling_of, one.held_of, model.lower()) >= milli for one in bounded)  # noqa: SLF001
+            if all(_room(one._ceiling_of, one.held_of, model.lower()) >= milli for one in self.bounded)  # noqa: SLF001
         )
         if allowed == asked.resources.models:
             return spec

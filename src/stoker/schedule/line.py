@@ -64,11 +64,15 @@ class Line:
 
     def refuses(self, job: Job) -> Wait | None:
         """Why a quota or limit keeps `job` from starting now; None: none does."""
-        return self._leaf(job).refuses(job, self._quantity.asked(job.spec))
+        leaf = self._leaf(job)
+        return leaf.refuses(job, self._quantity.asked(job.spec)) if leaf.limits else None
 
     def narrowed(self, job: Job) -> JobSpec:
         """What to look for a place for: only those models of which its queue may have more."""
-        return self._leaf(job).narrowed(job.spec, self._quantity.asked(job.spec), self._quantity.models)
+        leaf = self._leaf(job)
+        if not leaf.bounded:
+            return job.spec
+        return leaf.narrowed(job.spec, self._quantity.asked(job.spec), self._quantity.models)
 
     def started(self, job: Job, engine: str, placements: Sequence[Placement]) -> None:
         """Note that `job` holds these from now on."""

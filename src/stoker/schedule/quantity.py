@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 
 from stoker.cluster import WHOLE, Node, Place
 from stoker.job import JobSpec, Placement
@@ -19,7 +20,7 @@ class Quantity:
         self.widest = max((len(node.devices) for node in nodes), default=0)
         self.total = sum(len(node.devices) for node in nodes)
 
-    @property
+    @cached_property
     def models(self) -> tuple[str, ...]:
         """Those of the pool."""
         return tuple(dict.fromkeys(device.model for node in self._nodes for device in node.devices))
