@@ -18,8 +18,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "account", "balance", "cluster", "endpoint", "engine", "engine_config", "expectation", "explanation",
         "file", "finding", "foreign", "home", "hostlist", "job", "job_environment", "jobfile", "model",
-        "node_drain", "node_move", "notebook", "page", "queue", "queue_window", "sbatch", "sbatch_directives",
-        "shipment", "signal", "spelling", "telemetry", "topology", "usage",
+        "node_drain", "node_move", "notebook", "page", "queue", "queue_standing", "queue_window",
+        "queuefile", "sbatch", "sbatch_directives", "shipment", "signal", "spelling", "telemetry", "topology", "usage",
     ),
     ("perf",),
     ("judge",),

@@ -15,6 +15,7 @@ from stoker.control.address import Address
 from stoker.control.balances import BalanceDesk
 from stoker.control.carrier import Carrier
 from stoker.control.changes import Changes
+from stoker.control.consumption import Consumption
 from stoker.control.courier import Courier
 from stoker.control.drains import DrainDesk
 from stoker.control.endpoints import EndpointDesk
@@ -22,11 +23,12 @@ from stoker.control.engines import EngineDesk
 from stoker.control.files import FileDesk
 from stoker.control.jobs import JobDesk
 from stoker.control.loop import Dispatcher
-from stoker.control.luggage import Luggage
+from stoker.control.luggage import Luggage, with_partition
 from stoker.control.models import ModelDesk
 from stoker.control.moves import MoveDesk
 from stoker.control.notebook_secrets import NotebookSecrets
 from stoker.control.notebooks import NotebookDesk
+from stoker.control.queues import QueueDesk
 from stoker.control.rights import require
 from stoker.control.roster import Roster
 from stoker.control.shipments import ShipmentDesk
@@ -55,6 +57,7 @@ from stoker.store.jobs import Filter, JobStore
 from stoker.store.lease import Lease
 from stoker.store.moves import MoveStore
 from stoker.store.promotions import PromotionJournal
+from stoker.store.queues import QueueStore
 from stoker.store.registry import Registry
 from stoker.store.shipments import ShipmentStore
 
@@ -113,6 +116,7 @@ class App:
         self.attachments = Attachments(home.attachments, always)
         self.attachments.sweep(lambda: _attached(job_store))
         luggage = Luggage(self.files.path, self.attachments, self._engine_config)
+        queue_store = QueueStore(self.database)
         self.dispatcher = Dispatcher(
             job_store,
             self.roster,
@@ -120,9 +124,22 @@ class App:
             self.changes,
             self.clock,
             drain_store.all,
-            lambda job: self.notebooks.equip(job, luggage.order(job)),
+            lambda job: self.notebooks.equip(job, with_partition(luggage.order(job), queue_store.all())),
+            queue_store.all,
+            Consumption(queue_store, job_store),
         )
-        self.jobs = JobDesk(job_store, self.roster, self.dispatcher, self.changes, self.clock, self.files.content)
+        self.queues = QueueDesk(
+            queue_store, lambda: self.dispatcher.seen, self.dispatcher.wake, self.changes, self.clock
+        )
+        self.jobs = JobDesk(
+            job_store,
+            self.roster,
+            self.dispatcher,
+            self.changes,
+            self.clock,
+            self.files.content,
+            self.queues.homed,
+        )
         self.engines = EngineDesk(
             EngineStore(self.database), job_store, self.roster, self.dispatcher, self._build_engine, self.clock
         )

@@ -31,6 +31,7 @@ from stoker.spelling import (
     parse_at_least,
     parse_count,
     parse_dependencies,
+    parse_moment,
 )
 from stoker.topology import Topology, parse_topology
 from stoker.units import parse_bytes, parse_duration
@@ -278,6 +279,7 @@ _FIELDS: Mapping[str, tuple[str, _Reader]] = {  # name in the file -> field of J
     "account": ("account", _text),
     "qos": ("qos", _text),
     "time_limit": ("time_limit", _duration),
+    "deadline": ("deadline", lambda name, value: parse_moment(_text(name, value))),
     "grace": ("grace", _duration),
     "retries": ("retries", _count),
     "requeue": ("requeue", _flag),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -19,7 +20,7 @@ from stoker.queue_window import Window, parse_when
 from stoker.typed import strict
 
 DEFAULT = "default"  # the queue of jobs that name none
-WHOLE_POOL = "*"  # in `tenants`: everybody's
+EVERYBODY = "*"  # in `tenants`
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
 _MOST = 1e9  # devices, and weight
 _LONGEST_S = 366 * 86400.0
@@ -72,7 +73,7 @@ class Queue:
             raise BadInput(f'timezone "{self.timezone}" is unknown; write for example Asia/Shanghai') from None
         for window in self.windows:
             parse_when(window.when)
-            replace(self, **window.numbers(), windows=())  # its numbers together with ours must be sound as well
+            self.in_window(window)  # its numbers together with ours must be sound as well
 
     def _check_numbers(self) -> None:
         for name, value in _numbers(self):
@@ -102,10 +103,11 @@ class Queue:
 
     def at(self, now: float) -> Queue:
         """The queue with the numbers that hold at `now`, seconds since the epoch."""
-        for window in self.windows:
-            if window.holds(now, self.timezone):
-                return replace(self, **window.numbers(), windows=())
-        return self
+        return next((self.in_window(one) for one in self.windows if one.holds(now, self.timezone)), self)
+
+    def in_window(self, window: Window) -> Queue:
+        """The queue with the numbers of `window`."""
+        return replace(self, **window.numbers(), windows=())
 
     def next_change(self, now: float) -> float:
         """When a window next begins or ends; infinite without windows."""
@@ -155,11 +157,51 @@ def _check_children(parent: Queue, children: Collection[Queue]) -> None:
         )
 
 
-def may_use(queue: Queue, tenant: str, by_name: Mapping[str, Queue]) -> bool:
-    """Whether users of `tenant` may give jobs to `queue`; who may is inherited from above where nothing is said."""
-    while not queue.tenants and queue.parent:
+def tenants_of(queue: Queue, by_name: Mapping[str, Queue]) -> tuple[str, ...]:
+    """Whose users may use `queue`, inherited from above where it does not say; empty where nobody is named."""
+    while not queue.tenants and queue.parent in by_name:
         queue = by_name[queue.parent]
-    return not queue.tenants or tenant in queue.tenants or WHOLE_POOL in queue.tenants
+    return queue.tenants
+
+
+def may_use(queue: Queue, tenant: str, by_name: Mapping[str, Queue]) -> bool:
+    """Whether users of `tenant` may give jobs to `queue`."""
+    named = tenants_of(queue, by_name)
+    return not named or tenant in named or EVERYBODY in named
+
+
+def leaves_of(by_name: Mapping[str, Queue]) -> list[Queue]:
+    """Those without queues below them: they take jobs."""
+    parents = {queue.parent for queue in by_name.values()}
+    return [queue for queue in by_name.values() if queue.name not in parents]
+
+
+def in_order(by_name: Mapping[str, Queue]) -> list[Queue]:
+    """Parents before their children, by name."""
+    children: dict[str, list[Queue]] = defaultdict(list)
+    for queue in sorted(by_name.values(), key=lambda queue: queue.name):
+        children[queue.parent if queue.parent in by_name else ""].append(queue)
+
+    def below(name: str) -> Iterable[Queue]:
+        for queue in children.get(name, ()):
+            yield queue
+            yield from below(queue.name)
+
+    return list(below(""))
+
+
+def depth(queue: Queue, by_name: Mapping[str, Queue]) -> int:
+    """How many queues are above it."""
+    return 1 + depth(by_name[queue.parent], by_name) if queue.parent in by_name else 0
+
+
+def path_of(name: str, by_name: Mapping[str, Queue]) -> list[Queue]:
+    """The queue `name` and those above it."""
+    found = []
+    while queue := by_name.get(name):
+        found.append(queue)
+        name = queue.parent
+    return found
 
 
 # Queue and user (tenant, owner) -> device-seconds as of a moment, each halved for every half-life it is old.

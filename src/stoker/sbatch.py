@@ -30,6 +30,7 @@ from stoker.spelling import (
     parse_array,
     parse_count,
     parse_dependencies,
+    parse_moment,
 )
 from stoker.topology import ANYWHERE, Level, Topology
 from stoker.units import parse_bytes, parse_duration
@@ -136,6 +137,7 @@ class _Reader:
                 account=self._text("account"),
                 qos=self._text("qos"),
                 time_limit=self._read("time", _time_limit, None),
+                deadline=self._read("deadline", parse_moment, None),
                 requeue=self._requeue(),
                 array=array,
                 array_limit=array_limit,

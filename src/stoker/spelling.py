@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from stoker.errors import BadInput, TooLarge
 from stoker.job import Condition, Dependency
@@ -83,6 +84,14 @@ def join_accelerators(choices: Iterable[Accelerators]) -> Accelerators:
         raise BadInput("accelerators: each choice needs a model; write for example {H20: 8, H100: 8}")
     models = tuple(dict.fromkeys(model for choice in several for model in choice.models))
     return Accelerators(amounts[0][0], models, amounts[0][1])
+
+
+def parse_moment(text: str) -> float:
+    """Seconds since the epoch of ``2026-11-25T08:00``, local time, or with an offset ``2026-11-25T08:00+08:00``."""
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise BadInput(f'"{text}" is no moment; write for example 2026-11-25T08:00') from None
 
 
 def parse_array(text: str) -> tuple[tuple[int, ...], int]:

@@ -27,6 +27,7 @@ from stoker.api import (
     models,
     nodes,
     notebooks,
+    queues,
     shipments,
 )
 from stoker.api.auth import account_of
@@ -102,7 +103,9 @@ def create_app(app: App, settings: ServerSettings | None = None) -> Server:
         body_limit=settings.body_limit,
         upload_limit=settings.upload_limit,
     )
-    for router in (info, changes, jobs, nodes, engines, notebooks, shipments, models, endpoints, keys, files):
+    for router in (
+        info, changes, jobs, nodes, engines, queues, notebooks, shipments, models, endpoints, keys, files,
+    ):  # fmt: skip
         server.include_router(router.router, prefix="/api/v1")
     for router in (files, fine_tuning, openai_models):
         server.include_router(router.router, prefix="/v1")

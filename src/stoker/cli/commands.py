@@ -26,6 +26,7 @@ COMMANDS = (
     Command("login", "Remember a server and a key for this user.", _PLATFORM, "login", "login"),
     Command("keys", "Create, list and revoke keys.", _PLATFORM, "keys"),
     Command("engine", "Add, list and remove engines: Slurm and Kubernetes clusters.", _PLATFORM, "engine"),
+    Command("queue", "Share devices among tenants and teams by queues.", _PLATFORM, "queue"),
     Command("files", "Upload, list and delete files.", _PLATFORM, "files"),
     Command("ship", "From data to a served model.", _WORK, "ship", "ship"),
     Command("ships", "List shipments.", _WORK, "ships", "ships"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from time import time as clock
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ from stoker.client import Client
 from stoker.errors import BadInput
 from stoker.job import Job, JobSpec, Resources
 from stoker.jobfile import parse_mounts
-from stoker.spelling import parse_accelerators, parse_array, parse_assignments, parse_dependencies
+from stoker.spelling import parse_accelerators, parse_array, parse_assignments, parse_dependencies, parse_moment
 from stoker.topology import parse_topology
 from stoker.units import parse_bytes, parse_duration
 
@@ -58,6 +59,7 @@ def run(
     mem: Annotated[str, typer.Option(help="Memory on each node: 16G.")] = "",
     nodes: Annotated[int | None, typer.Option("--nodes", "-N", help="Number of nodes.")] = None,
     time: Annotated[str, typer.Option("--time", "-t", help="Time limit: 90 (minutes), 90s, 02:00:00, 1-12.")] = "",
+    deadline: Annotated[str, typer.Option(help="When it should have ended: 2026-11-25T08:00, or in 8h.")] = "",
     grace: Annotated[str, typer.Option(help="Between SIGTERM and SIGKILL: 30s.")] = "",
     env: Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME=value, or NAME as set here.")] = None,
     workdir: Annotated[str, typer.Option("--workdir", "-D", help="Working folder; else this one.")] = "",
@@ -124,6 +126,7 @@ def run(
         exclusive=exclusive,
         each_node=_on_each_node(each_node, file, nodes),
         time_limit=parse_duration(time) if time else None,
+        deadline=_deadline(deadline),
         grace=parse_duration(grace) if grace else None,
         depends=parse_dependencies(after) if after else None,
         resources=resources_of(asked.resources, gpus, cpus, mem),
@@ -159,6 +162,13 @@ def _on_each_node(given: bool | None, file: Path | None, nodes: int | None) -> b
 
 def _override(spec: JobSpec, **options: Any) -> JobSpec:
     return replace(spec, **{name: value for name, value in options.items() if value not in (None, "")})
+
+
+def _deadline(text: str) -> float | None:
+    if not text:
+        return None
+    from_now = text.strip().removeprefix("in ")
+    return clock() + parse_duration(from_now) if from_now[-1:] in "smhd" else parse_moment(text)
 
 
 def _array(text: str) -> dict[str, Any]:

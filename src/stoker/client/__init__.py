@@ -27,6 +27,7 @@ from stoker.client.keys import Keys
 from stoker.client.models import Models
 from stoker.client.notebooks import Notebooks
 from stoker.client.pool import Pool
+from stoker.client.queues import Queues
 from stoker.client.shipments import Shipments
 from stoker.cluster import Node
 from stoker.page import Page
@@ -59,6 +60,7 @@ class Client:
         self.keys = Keys(self._connection)
         self.engines = Engines(self._connection)
         self.pool = Pool(self._connection)
+        self.queues = Queues(self._connection)
 
     @property
     def login(self) -> Login:

@@ -23,6 +23,7 @@ from stoker.schedule import unfit
 from stoker.store.jobs import Filter, JobStore, Move
 from stoker.telemetry import Telemetry, read_telemetry
 from stoker.typed import dump
+from stoker.units import format_duration
 from stoker.why import InTheWay, explain
 
 _STREAMS = ("stdout", "stderr")
@@ -41,9 +42,12 @@ class JobDesk:
         changes: Changes,
         clock: Clock,
         package: Callable[[str, Account], object],
+        homed: Callable[[Sequence[JobSpec], Account], Sequence[JobSpec]] = lambda specs, _who: specs,
     ) -> None:
-        """`package` raises NotFound for an uploaded package that is not there for somebody."""
+        """`package` raises NotFound for an uploaded package that is not there for somebody. `homed` puts jobs into
+        their queues, and raises BadInput or Unfit for those that cannot be there."""
         self._package = package
+        self._homed = homed
         self._store = store
         self._engines = roster
         self._dispatcher = dispatcher
@@ -64,13 +68,16 @@ class JobDesk:
         In one submission a dependency on job -n means its n-th spec, counted from 1. With an `idempotency` key
         that was used before, the jobs of that time are returned and nothing is stored. `occasion` is the same for
         the platform itself, whose second spec may differ from the first, as nodes and settings change in between.
-        Raises Unfit for what can never run here, BadInput for unknown or circular dependencies, Conflict, NoSpace.
+        Raises Unfit for what can never run here or in its queue, BadInput for unknown or circular dependencies,
+        Conflict, NoSpace.
         """
         require(who, Role.USER, "submit jobs")
         self._check_dependencies(specs, who)
         self._check_luggage(specs, who, ours=bool(occasion))
-        drafts = drafts_of(specs)
-        self.check_fit(specs)
+        _check_deadlines(specs, self._clock.now())
+        homed = self._homed(specs, who)
+        drafts = drafts_of(homed)
+        self.check_fit(homed)
         jobs = self._store.add(
             drafts,
             tenant=who.tenant,
@@ -299,6 +306,15 @@ def _cancelling(job: Job, who: str, now: float) -> Move:
         fields = {"cancel_requested": True, "ended_at": now}
         return Move(job, JobState.CANCELLED, "Cancelled", told, fields)
     return Move(job, JobState.STOPPING, "Cancelled", told, {"cancel_requested": True})
+
+
+def _check_deadlines(specs: Sequence[JobSpec], now: float) -> None:
+    """Raises Unfit for a deadline that would not be kept even by a start at once."""
+    for spec in specs:
+        if spec.deadline is not None and (left := spec.deadline - now) < (spec.time_limit or 0.0):
+            when = f"in {format_duration(left)}" if left > 0 else f"past since {format_duration(-left)}"
+            needs = f"; the job may take {format_duration(spec.time_limit)}" if spec.time_limit else ""
+            raise Unfit(f'job "{spec.name}" cannot keep its deadline, which is {when}{needs}', param="deadline")
 
 
 def _digest(specs: Sequence[JobSpec]) -> str:

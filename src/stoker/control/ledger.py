@@ -20,6 +20,7 @@ class Ledger:
         self._store = store
         self._pending: dict[int, Job] = {}
         self._active: dict[int, Job] = {}
+        self._since: dict[int, float] = {}
         self._settled: dict[int, tuple[JobState, ...]] = {}  # ended targets of dependencies
         self._event: int | None = None
         self._recent: deque[JobSpec] = deque(maxlen=_RECENT)  # what came lately, to learn what is likely to come
@@ -63,6 +64,14 @@ class Ledger:
 
     def active(self) -> Sequence[Job]:
         return list(self._active.values())
+
+    def since(self) -> Mapping[int, float]:
+        """When each pending job that had been handed over before came back."""
+        back = [job.id for job in self._pending.values() if job.attempt]
+        new = [job_id for job_id in back if job_id not in self._since]
+        known = {**self._since, **self._store.waiting_since(new)} if new else self._since
+        self._since = {job_id: known[job_id] for job_id in back if job_id in known}
+        return self._since
 
     def depended(self) -> Mapping[int, tuple[JobState, ...]]:
         """The states behind every dependency of a pending job. What has ended for good is asked once."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from stoker.clock import Clock
 from stoker.cluster import Node, Place
 from stoker.control.changes import Changes
+from stoker.control.consumption import Consumption
 from stoker.control.ends import after_end
 from stoker.control.fleet import Fleet
 from stoker.control.ledger import Ledger
@@ -25,7 +26,8 @@ from stoker.errors import StokerError
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobKind, JobState
 from stoker.node_drain import NodeDrain, with_drains
-from stoker.schedule import Plan, Pool, Snapshot, Start, Wait, decide
+from stoker.queue import Queue, Usage
+from stoker.schedule import Plan, Pool, Quantity, Snapshot, Start, Wait, decide
 from stoker.store.jobs import JobStore, Move
 from stoker.store.lease import Lease
 
@@ -48,9 +50,12 @@ class Dispatcher:
         clock: Clock,
         drains: Callable[[], Mapping[Place, NodeDrain]] = dict,
         order: Callable[[Job], Order] | None = None,
+        queues: Callable[[], Mapping[str, Queue]] = dict,
+        consumption: Consumption | None = None,
     ) -> None:
         """`drains`: the nodes that the platform keeps closed, read anew in every pass. `order` makes the order of a
-        job that is handed over; None: what the job itself says."""
+        job that is handed over; None: what the job itself says. `queues` are read anew in every pass as well;
+        `consumption` counts what is used of them."""
         self._store = store
         self._drains = drains
         self._kept: Mapping[Place, NodeDrain] = {}
@@ -61,11 +66,15 @@ class Dispatcher:
         self._ledger = Ledger(store)
         self._patience = Patience()
         self._pool = Pool()
+        self._queues = queues
+        self._consumption = consumption
+        self._usage: Usage = {}
         self._wake = threading.Event()
         self._stopping = False
         self._pause = threading.Event()  # set to cut a pause short
         self._thread: threading.Thread | None = None
         self.waits: Mapping[int, Wait] = {}
+        self.seen = Snapshot(0.0, (), (), ())  # the pool as the last pass left it
         self.passed_at = 0.0  # when the last whole pass began; 0 while another process dispatches
         self._fleet.notify(self.wake)
         self._fleet.look(())  # so that what can never run is refused from the first submission on
@@ -119,8 +128,11 @@ class Dispatcher:
         began = self._clock.now()
         if not self._lease.held():
             self.passed_at = 0.0
+            if self._consumption:
+                self._consumption.forget()
             return _LEASE_SECONDS
         self._kept = self._drains()
+        self._count_use(began)
         self._ledger.refresh()
         self._fleet.look({job.engine for job in self._ledger.active()})
         self._note_begun()
@@ -128,9 +140,11 @@ class Dispatcher:
         self._hand_over_again()
         self._call_back()
         self._end_stopping()
-        plan = decide(self._snapshot(), self._pool)
+        snapshot = self._snapshot()
+        plan = decide(snapshot, self._pool)
         self.waits = plan.waits
         self._apply(plan)
+        self.seen = replace(snapshot, pending=self._ledger.pending(), active=self._ledger.active())
         self.passed_at = began
         return self._next_due(plan)
 
@@ -202,6 +216,12 @@ class Dispatcher:
             if job.state is JobState.STOPPING and not said.state.final:
                 self._fleet.end(job)
 
+    def _count_use(self, now: float) -> None:
+        """What was held since the last pass, by those that ran at its end."""
+        if self._consumption is not None:
+            quantity = Quantity(self._fleet.nodes(), ())
+            self._usage = self._consumption.until(now, self._queues(), self._ledger.active(), quantity)
+
     def _snapshot(self) -> Snapshot:
         return Snapshot(
             now=self._clock.now(),
@@ -212,6 +232,9 @@ class Dispatcher:
             away=self._fleet.away,
             others=self._fleet.others(),
             mix=self._ledger.mix(),
+            queues=tuple(self._queues().values()),
+            usage=self._usage,
+            since=self._ledger.since(),
         )
 
     def _apply(self, plan: Plan) -> None:

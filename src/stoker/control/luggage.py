@@ -11,6 +11,7 @@ from stoker.engine import Order
 from stoker.engine_config import EngineConfig
 from stoker.errors import NotFound
 from stoker.job import Job, JobSpec
+from stoker.queue import Queue
 from stoker.store.attachments import Attachments
 
 _PYTHON = "python3"  # of the node's PATH, or of the image
@@ -58,6 +59,12 @@ def _with_python(spec: JobSpec, config: EngineConfig | None) -> JobSpec:
     if not spec.attached or config is None:
         return spec
     return replace(spec, command=(config.python or _PYTHON, *spec.command[1:]))
+
+
+def with_partition(order: Order, queues: Mapping[str, Queue]) -> Order:
+    """A job's queue is ours: on a Slurm cluster it goes to the partition that the queue names."""
+    queue = queues.get(order.spec.queue)
+    return order if queue is None else replace(order, spec=replace(order.spec, queue=queue.partition))
 
 
 def _paths(config: EngineConfig | None) -> Mapping[str, str]:

@@ -3,13 +3,17 @@
 from stoker.schedule.decide import decide
 from stoker.schedule.explain import explain
 from stoker.schedule.lasting import Lasting, Ran
+from stoker.schedule.line import Line
 from stoker.schedule.mix import Mix, mix_of, usual_mix
 from stoker.schedule.policy import Policy
 from stoker.schedule.pool import Pool
+from stoker.schedule.quantity import Quantity
 from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
+from stoker.schedule.standing import never, standings
+from stoker.schedule.standing import never, standings
 from stoker.schedule.unfit import unfit
 
 __all__ = [
-    "Lasting", "Mix", "Plan", "Policy", "Pool", "Ran", "Snapshot", "Start", "Wait", "decide", "explain", "mix_of",
-    "unfit", "usual_mix",
+    "Lasting", "Line", "Mix", "Plan", "Policy", "Pool", "Quantity", "Ran", "Snapshot", "Start", "Wait", "decide",
+    "explain", "mix_of", "never", "standings", "unfit", "usual_mix",
 ]  # fmt: skip

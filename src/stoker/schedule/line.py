@@ -10,11 +10,11 @@ who had least, then who came first.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from stoker.cluster import WHOLE
 from stoker.job import Job, JobSpec, Placement
-from stoker.queue import DEFAULT, Preemptible
+from stoker.queue import DEFAULT, Preemptible, Queue
 from stoker.schedule.branch import Branch, Held, walk
 from stoker.schedule.policy import Preempt
 from stoker.schedule.quantity import Quantity
@@ -35,6 +35,7 @@ class Line:
         self._quantity = Quantity(snapshot.nodes, snapshot.queues)
         self._root = root_of(snapshot, self._quantity)
         self._leaves = leaves_of(self._root)
+        self._by_name = {branch.queue.name: branch for branch in reversed(list(walk(self._root)))}
         self._default = self._leaves[DEFAULT]
         self._rank = rank_of(snapshot)
         for leaf in self._leaves.values():
@@ -79,13 +80,34 @@ class Line:
         held = self._quantity.held(job.spec, engine, placements)
         self._leaf(job).hold((job.tenant, job.owner), held, 1)
 
+    @property
+    def capacity(self) -> int:
+        """Devices of the pool."""
+        return self._quantity.total
+
+    def asked(self, job: Job) -> float:
+        """Devices that `job` takes of its quota, at most."""
+        return self._quantity.asked(job.spec) / WHOLE
+
     def held(self, queue: str) -> float:
         """Devices that `queue` and those below it hold."""
-        return next((branch.held / WHOLE for branch in walk(self._root) if branch.queue.name == queue), 0.0)
+        branch = self._by_name.get(queue)
+        return branch.held / WHOLE if branch else 0.0
 
     def over(self, queue: str) -> float:
         """Devices that `queue` and those below it hold beyond what it deserves: what it has borrowed."""
-        return next((branch.over() / WHOLE for branch in walk(self._root) if branch.queue.name == queue), 0.0)
+        branch = self._by_name.get(queue)
+        return branch.over() / WHOLE if branch else 0.0
+
+    def users(self, queue: str) -> Mapping[tuple[str, str], Sequence[int]]:
+        """Thousandths of devices and jobs that each user has in `queue` and those below it."""
+        branch = self._by_name.get(queue)
+        return branch.users if branch else {}
+
+    def below(self, queue: str) -> Mapping[str, Queue]:
+        """`queue` and those below it, as they are now."""
+        branch = self._by_name.get(queue)
+        return {one.queue.name: one.queue for one in walk(branch)} if branch else {}
 
     def may_take(self, job: Job, victim: Job, taken: Sequence[Job] = ()) -> bool:
         """Whether `victim`, which runs, may be ended so that `job` can start, besides those `taken` for it already.

@@ -17,8 +17,16 @@ class Quantity:
         self._by_model = any(queue.asks_models for queue in queues)
         self._nodes = nodes
         self._places: dict[Place, Node] = {}
-        self.widest = max((len(node.devices) for node in nodes), default=0)
-        self.total = sum(len(node.devices) for node in nodes)
+
+    @cached_property
+    def widest(self) -> int:
+        """Devices of the node that has most."""
+        return max((len(node.devices) for node in self._nodes), default=0)
+
+    @cached_property
+    def total(self) -> int:
+        """Devices of the pool."""
+        return sum(len(node.devices) for node in self._nodes)
 
     @cached_property
     def models(self) -> tuple[str, ...]:

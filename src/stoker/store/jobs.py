@@ -162,6 +162,22 @@ class JobStore:
             rows = connection.execute(select(jobs).where(jobs.c.id.in_(moved)).order_by(jobs.c.id))
             return [_job(row) for row in rows], last
 
+    def ended_since(self, at: float) -> list[Job]:
+        """The jobs that have ended after `at`."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(jobs).where(jobs.c.ended_at > at).order_by(jobs.c.id))
+            return [_job(row) for row in rows]
+
+    def waiting_since(self, ids: Sequence[int]) -> dict[int, float]:
+        """When each of these last came to wait."""
+        found: dict[int, float] = {}
+        with self._database.read() as connection:
+            for few in _split(ids):
+                pending = (events.c.job.in_(few), events.c.state == JobState.PENDING.value)
+                statement = select(events.c.job, func.max(events.c.at)).where(*pending).group_by(events.c.job)
+                found.update((row[0], row[1]) for row in connection.execute(statement))
+        return found
+
     def states(self, ids: Sequence[int]) -> dict[int, tuple[JobState, ...]]:
         """The state of each id, and for the id of an array those of all its jobs; unknown ids are absent."""
         found: dict[int, list[JobState]] = {}

@@ -178,6 +178,24 @@ balances = Table(
     Column("document", Text, nullable=False),  # Balance as JSON
 )
 
+queues = Table(
+    "queues",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("document", Text, nullable=False),  # Queue as JSON
+)
+
+# What was used of late, for fair shares over time: decayed device-seconds as of `at`, the same in all rows.
+queue_usage = Table(
+    "queue_usage",
+    metadata,
+    Column("queue", String(64), primary_key=True),
+    Column("tenant", String(128), primary_key=True),
+    Column("owner", String(128), primary_key=True),
+    Column("used", Float, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
 # Append-only: who moved which alias when.
 promotions = Table(
     "promotions",
