@@ -10,7 +10,6 @@ from stoker.schedule.pool import Pool
 from stoker.schedule.quantity import Quantity
 from stoker.schedule.snapshot import Plan, Snapshot, Start, Wait
 from stoker.schedule.standing import never, standings
-from stoker.schedule.standing import never, standings
 from stoker.schedule.unfit import unfit
 
 __all__ = [
