@@ -4,6 +4,7 @@ from stoker.schedule.decide import decide
 from stoker.schedule.explain import explain
 from stoker.schedule.lasting import Lasting, Ran
 from stoker.schedule.line import Line
+from stoker.schedule.meter import Meter
 from stoker.schedule.mix import Mix, mix_of, usual_mix
 from stoker.schedule.policy import Policy
 from stoker.schedule.pool import Pool
@@ -13,6 +14,6 @@ from stoker.schedule.standing import never, standings
 from stoker.schedule.unfit import unfit
 
 __all__ = [
-    "Lasting", "Line", "Mix", "Plan", "Policy", "Pool", "Quantity", "Ran", "Snapshot", "Start", "Wait", "decide",
-    "explain", "mix_of", "never", "standings", "unfit", "usual_mix",
+    "Lasting", "Line", "Meter", "Mix", "Plan", "Policy", "Pool", "Quantity", "Ran", "Snapshot", "Start", "Wait",
+    "decide", "explain", "mix_of", "never", "standings", "unfit", "usual_mix",
 ]  # fmt: skip

@@ -16,7 +16,8 @@ from itertools import count
 from stoker.cluster import Node
 from stoker.errors import BadInput
 from stoker.job import Job, JobSpec
-from stoker.schedule import Plan, Policy, Snapshot, Start, decide, mix_of, unfit
+from stoker.queue import Queue
+from stoker.schedule import Meter, Plan, Policy, Quantity, Snapshot, Start, decide, mix_of, unfit
 from stoker.schedule.lifetimes import Age, Experience, kind_of
 from stoker.schedule.pool import Pool
 from stoker.simulate.course import Course
@@ -43,6 +44,7 @@ class Settings:
     """`progress` is told the share that is done, now and then; `until` ends the simulation early (seconds)."""
 
     policy: Policy = field(default_factory=Policy)
+    queues: Sequence[Queue] = ()
     until: float = math.inf
     progress: Callable[[float], None] | None = None
 
@@ -77,6 +79,10 @@ class _Simulation:
         self._mix = mix_of(())
         self._experience = Experience()
         self._served: dict[int, float] = {}
+        self._queues = {queue.name: queue for queue in settings.queues}
+        self._quantity = Quantity(nodes, settings.queues)
+        self._meter = Meter(ORIGIN)
+        self._since: dict[int, float] = {}
         self._pool = Pool()
         self._unlearnt = 0
         self._wake: float | None = None
@@ -88,6 +94,8 @@ class _Simulation:
         ended = 0
         while self._events and self._events[0][0] <= ORIGIN + self._settings.until:
             self._now = self._events[0][0]
+            if self._queues:
+                self._meter.advance(self._now, self._active.values(), self._queues, self._quantity)
             for kind, job_id, version in self._due():
                 ended += kind is _Kind.END and self._courses[job_id].version == version
                 self._happen(kind, job_id, version)
@@ -124,6 +132,7 @@ class _Simulation:
                 self.recorder.ended(course, self._now)
             else:
                 self._pending[job_id] = course.waits_again(job)
+                self._since[job_id] = self._now
 
     def _learn(self, job: Job) -> None:
         self._recent.append(job.spec)
@@ -152,6 +161,9 @@ class _Simulation:
             policy=self._policy,
             lifetimes=self._experience.lifetimes(self._now, self._ages),
             served=self._served,
+            queues=self._settings.queues,
+            usage=self._meter.used if self._queues else {},
+            since=self._since,
         )
 
     def _ages(self) -> Iterator[Age]:
