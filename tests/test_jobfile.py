@@ -47,6 +47,10 @@ def test_the_whole_vocabulary() -> None:
         grace: 60s
         retries: 2
         requeue: true
+        preemptible: true
+        min_runtime: 10m
+        signal: USR1@90
+        checkpoint_every: 30m
         array: 1-10:2%3
         depends: afterok:12,afterany:13
         engine: local
@@ -73,6 +77,11 @@ def test_the_whole_vocabulary() -> None:
         grace=60.0,
         retries=2,
         requeue=True,
+        preemptible=True,
+        min_runtime=600.0,
+        checkpoint_signal="USR1",
+        checkpoint_lead=90.0,
+        checkpoint_every=1800.0,
         array=(1, 3, 5, 7, 9),
         array_limit=3,
         depends=(Dependency(12), Dependency(13, Condition.AFTER_ANY)),

@@ -76,6 +76,7 @@ def test_the_whole_of_a_usual_script() -> None:
         qos="high",
         time_limit=131_400.0,
         requeue=True,
+        preemptible=True,
         array=(1, 3, 5, 7, 9),
         array_limit=3,
         depends=(Dependency(1), Dependency(2), Dependency(3, Condition.AFTER_ANY)),
@@ -248,6 +249,16 @@ def test_requeue_is_off_unless_asked_and_the_last_word_counts() -> None:
     assert not spec("--requeue", "--no-requeue").requeue
 
 
+def test_what_may_be_requeued_may_be_preempted_and_is_signalled_before() -> None:
+    asked = spec("--requeue", "--signal=B:USR1@120")
+    assert (asked.preemptible, asked.checkpoint_signal, asked.checkpoint_lead) == (True, "USR1", 120.0)
+    asked = spec("--signal=SIGUSR2")
+    assert (asked.preemptible, asked.checkpoint_signal, asked.checkpoint_lead) == (False, "USR2", 60.0)
+    assert spec("--signal=10").checkpoint_signal == "USR1"
+    with pytest.raises(BadInput, match='line 2: --signal: signal "KILL@9" was given; write for example USR1@120'):
+        spec("--signal=KILL@9")
+
+
 def test_environment() -> None:
     mine = {"PATH": "/bin", "TOKEN": "t", "STOKER_API_KEY": "sk"}
     assert spec(**mine).envs == {"PATH": "/bin"}
@@ -285,9 +296,7 @@ def test_what_only_touches_the_surroundings_is_named() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "line", ["-C ib", "--licenses=a", "--nodelist=n1", "--begin=now+1hour", "-H", "--signal=B:USR1@60"]
-)
+@pytest.mark.parametrize("line", ["-C ib", "--licenses=a", "--nodelist=n1", "--begin=now+1hour", "-H"])
 def test_what_would_change_the_run_is_refused_unless_lenient(line: str) -> None:
     with pytest.raises(BadInput, match=r"job.sh line 2: --[a-z]+ cannot be kept here"):
         batch(line)

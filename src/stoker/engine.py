@@ -74,7 +74,11 @@ class Engine(Protocol):
         """Every order the engine knows, in one call. An order it does not know is absent."""
 
     def cancel(self, keys: Sequence[Key], *, grace: float) -> None:
-        """Ask that these end: SIGTERM, `grace` seconds, SIGKILL. Safe to repeat; unknown keys are ignored."""
+        """Ask that these end: SIGTERM, `grace` seconds, SIGKILL. Safe to repeat; unknown keys are ignored.
+
+        With a `grace` above the order's own, one that has a `checkpoint_signal` gets that at once, and SIGTERM when
+        its own grace is left. Of a job's processes those get it that handle it: it would end the others.
+        """
 
     def logs(self, key: Key, *, stream: str = "stdout", offset: int = 0, limit: int = 1 << 20) -> bytes:
         """Up to `limit` bytes of output from byte `offset`; empty when there is no more yet."""

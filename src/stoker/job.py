@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from stoker.errors import BadInput, Conflict
 from stoker.topology import ANYWHERE, Topology
 from stoker.typed import strict
 
+# What a job may be told to save itself by. SIGTERM comes after it anyway.
+SIGNALS = ("USR1", "USR2", "HUP", "INT", "QUIT", "ALRM", "CONT", "WINCH", "URG")
 _NAME = re.compile(r"^[^\x00-\x1f\x7f/\\'\"`$]{1,128}$")
 
 
@@ -155,6 +158,12 @@ class JobSpec:
     grace: float = 30.0  # seconds between SIGTERM and SIGKILL
     retries: int = 0  # runs again after a failure, at most so often
     requeue: bool = False  # runs again when the node or the platform took it away
+    preemptible: bool = False  # may be ended for what is more important; it runs again, as with `requeue`
+    min_runtime: float | None = None  # seconds that it is left alone once it runs; None: as the policy has it
+    checkpoint_signal: str = ""  # sent before it is preempted or out of time, such as USR1
+    checkpoint_lead: float = 60.0  # seconds between that signal and SIGTERM
+    checkpoint_every: float | None = None  # seconds between its checkpoints, where that is known
+    min_nodes: int = 0  # elastic: it runs on so many nodes at least, and on `nodes` at most; 0: on `nodes`
     array: tuple[int, ...] = ()  # one job per index
     array_limit: int = 0  # how many of the array run at once; 0: all
     depends: tuple[Dependency, ...] = ()
@@ -182,12 +191,38 @@ class JobSpec:
             raise BadInput(f"priority {self.priority} was given; allowed is 0 to 100", param="priority")
         if self.nodes < 1 or self.tasks_per_node < 1:
             raise BadInput("a job needs at least one node and one task on it", param="nodes")
+        self._check_preemption()
         if self.time_limit is not None and self.time_limit <= 0:
             raise BadInput("the time limit must be above zero", param="time_limit")
         if any("\x00" in text for text in (*self.command, *self.arguments, *self.envs.values())):
             raise BadInput("arguments and environment values cannot hold NUL characters", param="command")
         if any("=" in name or "\x00" in name or not name for name in self.envs):
             raise BadInput("an environment name cannot be empty or hold = or NUL", param="envs")
+
+    def _check_preemption(self) -> None:
+        if self.checkpoint_signal and self.checkpoint_signal not in SIGNALS:
+            raise BadInput(
+                f'checkpoint_signal "{self.checkpoint_signal}" was given; allowed are {", ".join(SIGNALS)}',
+                param="checkpoint_signal",
+            )
+        seconds = (self.min_runtime or 0.0, self.checkpoint_lead, self.checkpoint_every or 1.0)
+        if not all(0 <= value < math.inf for value in seconds) or self.checkpoint_every == 0:
+            raise BadInput("min_runtime, checkpoint_lead and checkpoint_every are seconds, not below zero")
+        if not 0 <= self.min_nodes <= self.nodes:
+            raise BadInput(
+                f"min_nodes {self.min_nodes} was given; allowed is 1 to {self.nodes}, the nodes it asks for",
+                param="min_nodes",
+            )
+
+    @property
+    def returns(self) -> bool:
+        """Whether it runs again when it was taken away."""
+        return self.requeue or self.preemptible
+
+    @property
+    def warning(self) -> float:
+        """Seconds that it is given to save itself before SIGTERM, when it is not its user who ends it."""
+        return self.checkpoint_lead if self.checkpoint_signal else 0.0
 
 
 @dataclass(frozen=True)
@@ -222,6 +257,9 @@ class Job:
     cancel_requested: bool = False
     failures: int = 0  # attempts that failed; compared with spec.retries
     not_before: float | None = None  # a retry waits until then
+    gives_way_to: int | None = None  # preempted for this job, whose room is kept until then; cleared at its start
+    moves: bool = False  # it was taken away to start elsewhere at once: its room there is kept, too
+    checkpointed_at: float | None = None  # of its present attempt, where the job tells
 
     @property
     def label(self) -> str:

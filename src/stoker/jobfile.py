@@ -32,6 +32,7 @@ from stoker.spelling import (
     parse_count,
     parse_dependencies,
     parse_moment,
+    parse_signal,
 )
 from stoker.topology import Topology, parse_topology
 from stoker.units import parse_bytes, parse_duration
@@ -56,6 +57,7 @@ ALIASES = {
     "volumes": "mounts",
     "files": "package",
     "site": "sites",
+    "signal": "checkpoint_signal",
 }
 RESOURCE_ALIASES = {"gpu": "accelerators", "gpus": "accelerators", "cpu": "cpus"}
 
@@ -113,6 +115,7 @@ def _spec(data: Mapping[str, Any], envs: Mapping[str, str]) -> JobSpec:
     fields = _rename(data, ALIASES, FIELDS, "field")
     values = {_FIELDS[name][0]: _FIELDS[name][1](name, value) for name, value in fields.items() if name in _FIELDS}
     values.update(values.pop("array_and_limit", {}))
+    values.update(values.pop("signal_and_lead", {}))
     values["script"] = _script(fields.get("setup"), fields.get("run"))
     values.setdefault("each_node", values.get("nodes", 1) > 1)
     values["envs"] = _envs(fields.get("envs"), envs)
@@ -230,6 +233,11 @@ def _array(name: str, value: Any) -> dict[str, Any]:
     return {"array": indices, "array_limit": limit}
 
 
+def _signal(name: str, value: Any) -> dict[str, Any]:
+    signal, lead = parse_signal(_text(name, value))
+    return {"checkpoint_signal": signal, "checkpoint_lead": lead}
+
+
 def _labels(name: str, value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise BadInput("labels is a mapping; write for example labels: {project: speech}", param=name)
@@ -283,6 +291,10 @@ _FIELDS: Mapping[str, tuple[str, _Reader]] = {  # name in the file -> field of J
     "grace": ("grace", _duration),
     "retries": ("retries", _count),
     "requeue": ("requeue", _flag),
+    "preemptible": ("preemptible", _flag),
+    "min_runtime": ("min_runtime", _duration),
+    "checkpoint_signal": ("signal_and_lead", _signal),
+    "checkpoint_every": ("checkpoint_every", _duration),
     "array": ("array_and_limit", _array),
     "depends": ("depends", lambda name, value: parse_dependencies(_text(name, value))),
     "engine": ("engine", _text),

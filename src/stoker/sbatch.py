@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from stoker.environment import carried, exported
 from stoker.errors import BadInput, StokerError
@@ -31,6 +31,7 @@ from stoker.spelling import (
     parse_count,
     parse_dependencies,
     parse_moment,
+    parse_signal,
 )
 from stoker.topology import ANYWHERE, Level, Topology
 from stoker.units import parse_bytes, parse_duration
@@ -139,6 +140,8 @@ class _Reader:
                 time_limit=self._read("time", _time_limit, None),
                 deadline=self._read("deadline", parse_moment, None),
                 requeue=self._requeue(),
+                preemptible=self._requeue(),
+                **self._signal(),
                 array=array,
                 array_limit=array_limit,
                 depends=self._read("dependency", parse_dependencies, ()),
@@ -176,6 +179,12 @@ class _Reader:
     def _requeue(self) -> bool:
         yes, no = self.given.get("requeue"), self.given.get("no-requeue")
         return yes is not None and (no is None or yes.line > no.line)
+
+    def _signal(self) -> dict[str, Any]:
+        if "signal" not in self.given:
+            return {}
+        name, lead = self._read("signal", parse_signal, ("", 0.0))
+        return {"checkpoint_signal": name, "checkpoint_lead": lead}
 
     def _layout(self) -> tuple[int, int]:
         """Nodes, and tasks on each."""

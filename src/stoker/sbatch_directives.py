@@ -20,7 +20,7 @@ HONOURED: Mapping[str, str] = {
     "cpus-per-task=": "c", "cpus-per-gpu=": "", "mem=": "", "mem-per-cpu=": "", "mem-per-gpu=": "", "time=": "t",
     "array=": "a", "dependency=": "d", "output=": "o", "error=": "e", "requeue": "", "no-requeue": "",
     "export=": "", "chdir=": "D", "wait": "W", "exclusive=?": "", "reservation=": "", "container-image=": "",
-    "container-mounts=": "", "switches=": "", "contiguous": "", "deadline=": "",
+    "container-mounts=": "", "switches=": "", "contiguous": "", "deadline=": "", "signal=": "",
 }  # fmt: skip
 WITHOUT_EFFECT: Mapping[str, str] = {
     "acctg-freq=": "", "comment=": "", "core-spec=": "S", "cores-per-socket=": "",
@@ -37,7 +37,7 @@ REFUSED: Mapping[str, str] = {
     "batch=": "", "bb=": "", "bbf=": "", "begin=": "b", "cluster-constraint=": "", "clusters=": "M",
     "constraint=": "C", "container=": "", "exclude=": "x",
     "export-file=": "", "gid=": "", "gpus-per-socket=": "", "hold": "H", "input=": "i", "licenses=": "L",
-    "nodefile=": "F", "nodelist=": "w", "ntasks-per-gpu=": "", "prefer=": "", "signal=": "",
+    "nodefile=": "F", "nodelist=": "w", "ntasks-per-gpu=": "", "prefer=": "",
     "test-only": "", "tmp=": "", "uid=": "", "wrap=": "",
 }  # fmt: skip
 

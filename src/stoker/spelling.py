@@ -6,12 +6,13 @@ Everything here is text in, noun out; each refusal says what was given and what 
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from stoker.errors import BadInput, TooLarge
-from stoker.job import Condition, Dependency
+from stoker.job import SIGNALS, Condition, Dependency
 
 MAX_TEXT = 4 << 20  # bytes of a job file or batch script, as Slurm's max_script_size
 MAX_ARRAY = 100_000  # elements; each becomes a job
@@ -33,6 +34,20 @@ def check_length(text: str, source: str) -> None:
     """Raises TooLarge when `text` is over `MAX_TEXT`."""
     if len(text.encode(errors="replace")) > MAX_TEXT:
         raise TooLarge(f"{source}: over {MAX_TEXT >> 20} MiB; put the data beside the job, not into it")
+
+
+def parse_signal(text: str) -> tuple[str, float]:
+    """Name, and seconds before the end, of sbatch's ``[R|B:]USR1[@120]``; the letters mean nothing here.
+
+    A name may begin with SIG, a number may stand for it; without a time it is a minute, as in sbatch.
+    """
+    word, at, seconds = text.strip().removeprefix("R").removeprefix("B").removeprefix(":").partition("@")
+    name = word.upper().removeprefix("SIG")
+    if word.isascii() and word.isdigit() and int(word) in set(signal.Signals):
+        name = signal.Signals(int(word)).name.removeprefix("SIG")
+    if name not in SIGNALS:
+        raise BadInput(f'signal "{text}" was given; write for example USR1@120, with one of {", ".join(SIGNALS)}')
+    return name, float(parse_count(seconds, what="seconds")) if at else 60.0
 
 
 def parse_count(text: str, *, what: str, least: int = 0) -> int:

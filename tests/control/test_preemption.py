@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stoker.app import App
+from stoker.cluster import Node
 from stoker.control.preemption import preempt
 from stoker.engine import Key
-from stoker.job import JobSpec, JobState
+from stoker.job import JobSpec, JobState, Resources
 from stoker.store.jobs import JobStore
 from tests.control.conftest import admin_of, ended, runs, until
 from tests.control.test_loop import Bench, ScriptedEngine
@@ -85,3 +87,139 @@ def test_whoever_cancels_it_meanwhile_wins(app: App) -> None:
     app.jobs.cancel([job.id], who)
     over = ended(app, job, who)
     assert (over.state, over.attempt) == (JobState.CANCELLED, 1)
+
+
+# for a job that waits
+
+
+class Room(ScriptedEngine):
+    """Two nodes with two CPUs each."""
+
+    def inventory(self) -> tuple[Node, ...]:
+        self._answer()
+        return tuple(Node(f"fake-{number}", self.name, 2, 1 << 30) for number in (1, 2))
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[tuple[Bench, Room]]:
+    engine = Room()
+    bench = Bench(tmp_path, engine)
+    yield bench, engine
+    bench.database.close()
+
+
+WHOLE = Resources(cpus=2)
+LOW = {"resources": WHOLE, "priority": 10, "preemptible": True, "min_runtime": 0.0}
+
+
+def run_low(bench: Bench, engine: Room, count: int) -> list[int]:
+    jobs = [bench.add(**LOW) for _ in range(count)]
+    bench.tick()
+    for job in jobs:
+        engine.say(job, JobState.RUNNING)
+    bench.tick()
+    return jobs
+
+
+def test_a_gang_gets_in_and_those_who_went_come_back(room: tuple[Bench, Room]) -> None:
+    bench, engine = room
+    low = run_low(bench, engine, 2)
+    high = bench.add(resources=WHOLE, nodes=2, priority=80)
+    bench.tick()
+    assert engine.cancelled == [Key(job, 1) for job in low]
+    assert {bench.job(job).gives_way_to for job in low} == {high}
+    engine.say(low[0], JobState.CANCELLED, ended_at=99.0)
+    bench.tick()  # one is gone, and its node stays empty
+    assert [bench.job(job).state for job in (*low, high)] == [
+        JobState.PENDING,
+        JobState.STOPPING,
+        JobState.PENDING,
+    ]
+    engine.say(low[1], JobState.CANCELLED, ended_at=99.0)
+    bench.tick()
+    assert bench.job(high).state is JobState.STARTING
+    assert len(bench.job(high).placements) == 2
+    engine.say(high, JobState.SUCCEEDED)
+    bench.clock.advance(1000.0)
+    bench.tick()
+    assert [bench.job(job).state for job in low] == [JobState.STARTING] * 2
+    assert {bench.job(job).gives_way_to for job in low} == {None}
+
+
+def test_their_room_is_not_given_to_whoever_comes_next(room: tuple[Bench, Room]) -> None:
+    bench, engine = room
+    low = run_low(bench, engine, 2)
+    high = bench.add(resources=WHOLE, nodes=2, priority=80)
+    bench.tick()
+    other = bench.add(resources=WHOLE, priority=70, time_limit=1.0)
+    for job in low:
+        engine.say(job, JobState.CANCELLED, ended_at=99.0)
+        bench.tick()
+        assert bench.job(other).state is JobState.PENDING
+    assert bench.job(high).state is JobState.STARTING
+
+
+@pytest.mark.parametrize("killed_at", range(8))
+def test_a_platform_killed_at_any_step_brings_it_to_the_same_end(
+    room: tuple[Bench, Room], killed_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every write and every call to the engine is a step; the platform dies just before one of them."""
+    bench, engine = room
+    low = run_low(bench, engine, 2)
+    high = bench.add(resources=WHOLE, nodes=2, priority=80)
+    steps = iter(range(1000))
+
+    def step() -> None:
+        if next(steps) == killed_at:
+            raise Killed
+
+    def dying(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(what: Sequence[object], **more: object) -> object:
+            if what:
+                step()
+            return call(what, **more)
+
+        return called
+
+    for owner, name in ((bench.store, "move"), (engine, "cancel"), (engine, "submit")):
+        monkeypatch.setattr(owner, name, dying(getattr(owner, name)))
+    for _ in range(8):
+        try:
+            bench.tick()
+        except Killed:
+            bench.restart()
+        for job in low:
+            if Key(job, 1) in engine.cancelled and Key(job, 1) in engine.orders:
+                engine.say(job, JobState.CANCELLED, ended_at=99.0)
+    assert bench.job(high).state is JobState.STARTING
+    assert [bench.job(job).state for job in low] == [JobState.PENDING] * 2
+    assert engine.handed == [*(Key(job, 1) for job in low), Key(high, 1)]
+
+
+class Killed(BaseException):
+    """The platform has been killed right here."""
+
+
+def test_who_is_warned_has_longer(room: tuple[Bench, Room], monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, engine = room
+    graces: list[float] = []
+    monkeypatch.setattr(engine, "cancel", lambda _keys, *, grace: graces.append(grace))
+    job = bench.add(**LOW, checkpoint_signal="USR1", checkpoint_lead=90.0, grace=5.0)
+    bench.tick()
+    engine.say(job, JobState.RUNNING)
+    bench.tick()
+    bench.add(resources=WHOLE, nodes=2, priority=80)
+    bench.tick()
+    assert graces == [95.0]
+
+
+def test_one_that_ends_well_while_it_is_told_to_go_is_done(room: tuple[Bench, Room]) -> None:
+    bench, engine = room
+    low = run_low(bench, engine, 2)
+    high = bench.add(resources=WHOLE, nodes=2, priority=80)
+    bench.tick()
+    engine.say(low[0], JobState.SUCCEEDED, exit_code=0)
+    engine.say(low[1], JobState.CANCELLED, ended_at=99.0)
+    bench.tick()
+    assert bench.job(low[0]).state is JobState.SUCCEEDED
+    assert bench.job(high).state is JobState.STARTING

@@ -185,6 +185,33 @@ class EngineContract:
         engine.cancel([one.key], grace=0.1)
         assert end_of(engine, one.key).state is JobState.CANCELLED
 
+    def test_a_job_saves_itself_when_it_is_told_and_ends_before_it_has_to(self, engine: Engine) -> None:
+        """The shell handles the signal, and its child, which does not, is left alone."""
+        text = "trap 'echo saved; kill $!; exit 0' USR1; trap 'echo late; exit 1' TERM; sleep 100 & echo up; wait"
+        seen, log = self.told_to_go(engine, shell(text, grace=5.0, checkpoint_signal="USR1"), 65.0)
+        assert (seen.state, log) == (JobState.CANCELLED, b"up\nsaved\n")
+
+    def test_who_does_not_end_when_it_has_saved_itself_is_told_to(self, engine: Engine) -> None:
+        text = "trap 'echo saved' USR1; trap 'echo late; exit 1' TERM; echo up; while :; do sleep 0.05; done"
+        spec = shell(text, grace=20.0, checkpoint_signal="USR1", checkpoint_lead=1.0)
+        seen, log = self.told_to_go(engine, spec, 21.0)
+        assert seen.state is JobState.CANCELLED
+        assert log.startswith(b"up\nsaved\n")
+        assert log.endswith(b"late\n")  # the shell may say before that its child was terminated
+
+    def told_to_go(self, engine: Engine, spec: JobSpec, grace: float) -> tuple[Observation, bytes]:
+        one = order(engine, spec)
+        engine.submit([one])
+        wait_until(engine, one.key, lambda _seen: engine.logs(one.key) == b"up\n")
+        engine.cancel([one.key], grace=grace)
+        return end_of(engine, one.key), engine.logs(one.key)
+
+    def test_a_job_saves_itself_before_its_time_is_over(self, engine: Engine) -> None:
+        text = "trap 'echo saved; exit 0' USR1; echo up; while :; do sleep 0.05; done"
+        seen = self.run(engine, shell(text, time_limit=36.0, checkpoint_signal="USR1", checkpoint_lead=30.0))
+        assert engine.logs(Key(1, 1)) == b"up\nsaved\n"
+        assert seen.state in (JobState.SUCCEEDED, JobState.TIMEOUT)  # to Kubernetes its time was over then
+
     def test_time_limit(self, engine: Engine) -> None:
         seen = self.run(engine, shell("sleep 600", time_limit=0.3, grace=1.0))
         assert (seen.state, seen.reason) == (JobState.TIMEOUT, "TimeLimit")

@@ -20,7 +20,14 @@ from stoker.client import Client
 from stoker.errors import BadInput
 from stoker.job import Job, JobSpec, Resources
 from stoker.jobfile import parse_mounts
-from stoker.spelling import parse_accelerators, parse_array, parse_assignments, parse_dependencies, parse_moment
+from stoker.spelling import (
+    parse_accelerators,
+    parse_array,
+    parse_assignments,
+    parse_dependencies,
+    parse_moment,
+    parse_signal,
+)
 from stoker.topology import parse_topology
 from stoker.units import parse_bytes, parse_duration
 
@@ -69,6 +76,14 @@ def run(
     priority: Annotated[int | None, typer.Option(help="0 to 100.")] = None,
     retries: Annotated[int | None, typer.Option(help="Run again after a failure, at most so often.")] = None,
     requeue: Annotated[bool | None, typer.Option(help="Run again when the node fails.")] = None,
+    preemptible: Annotated[
+        bool | None, typer.Option(help="May be ended for what is more important, and runs again.")
+    ] = None,
+    min_runtime: Annotated[str, typer.Option(help="Once it runs, it is left alone for so long: 10m.")] = "",
+    signal: Annotated[
+        str, typer.Option(help="Sent so many seconds before it is preempted or out of time: USR1@120.")
+    ] = "",
+    checkpoint_every: Annotated[str, typer.Option(help="How often it saves itself: 30m.")] = "",
     queue: Annotated[str, typer.Option("--queue", "-p", help="Queue.")] = "",
     account: Annotated[str, typer.Option("--account", "-A", help="Account.")] = "",
     engine: Annotated[str, typer.Option(help="Where to run: an engine's name.")] = "",
@@ -113,6 +128,10 @@ def run(
         priority=priority,
         retries=retries,
         requeue=requeue,
+        preemptible=preemptible,
+        min_runtime=parse_duration(min_runtime) if min_runtime else None,
+        checkpoint_every=parse_duration(checkpoint_every) if checkpoint_every else None,
+        **_signal(signal),
         queue=queue,
         account=account,
         engine=engine,
@@ -176,6 +195,13 @@ def _array(text: str) -> dict[str, Any]:
         return {}
     indices, limit = parse_array(text)
     return {"array": indices, "array_limit": limit}
+
+
+def _signal(text: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    name, lead = parse_signal(text)
+    return {"checkpoint_signal": name, "checkpoint_lead": lead}
 
 
 def resources_of(resources: Resources, gpus: str, cpus: int | None, mem: str) -> Resources:

@@ -34,7 +34,7 @@ def after_end(job: Job, seen: Observation, now: float) -> Move:
     if job.cancel_requested:
         return Move(job, JobState.CANCELLED, job.reason, job.message or "cancelled", ended)
     taken_away = seen.state in _TAKEN_AWAY
-    if job.spec.requeue and taken_away:
+    if job.spec.returns and taken_away:
         return _again(job, seen, now, failures=job.failures)
     if seen.state in _RETRIED and job.failures < job.spec.retries:
         return _again(job, seen, now, failures=job.failures + 1)
@@ -44,7 +44,7 @@ def after_end(job: Job, seen: Observation, now: float) -> Move:
 
 def _called_back(job: Job, seen: Observation, now: float) -> Move:
     """It goes back to the queue, unless it began in the very moment in which it was called."""
-    if seen.started_at is None or job.spec.requeue:
+    if seen.started_at is None or job.spec.returns:
         return _again(job, seen, now, failures=job.failures)
     if seen.state is not JobState.CANCELLED:
         return Move(job, seen.state, seen.reason, seen.message, {"started_at": seen.started_at, "ended_at": now})

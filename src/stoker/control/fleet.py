@@ -10,7 +10,7 @@ from stoker.control.roster import Roster
 from stoker.engine import CanForget, CanNotify, CanProbe, CanSeeOthers, Key, Observation, Order
 from stoker.errors import Away, StokerError
 from stoker.foreign import ForeignJob
-from stoker.job import Job
+from stoker.job import Job, JobState
 from stoker.telemetry import read_telemetry
 
 _log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Fleet:
         if key in self._told_to_end or job.engine not in self._engines:
             return
         try:
-            self._engines[job.engine].cancel([key], grace=job.spec.grace)
+            self._engines[job.engine].cancel([key], grace=job.spec.grace + _warning(job))
             self._told_to_end.add(key)
         except Away as error:
             self.away = {**self.away, job.engine: str(error)}
@@ -157,6 +157,11 @@ class Fleet:
     def unknown(self, jobs: Iterable[Job]) -> list[Job]:
         """Those of `jobs` whose engine answered, but not about them."""
         return [job for job in jobs if self.answers(job.engine) and self.said(job) is None]
+
+
+def _warning(job: Job) -> float:
+    """Seconds that a job gets to save itself before it is told to end. Whoever ends it himself does not wait."""
+    return 0.0 if job.cancel_requested or job.state is not JobState.STOPPING else job.spec.warning
 
 
 def key_of(job: Job) -> Key:

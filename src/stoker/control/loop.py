@@ -20,6 +20,7 @@ from stoker.control.ends import after_end
 from stoker.control.fleet import Fleet
 from stoker.control.ledger import Ledger
 from stoker.control.patience import CALLED_BACK, PATIENCE_S, Patience
+from stoker.control.preemption import preemptions
 from stoker.control.roster import Roster
 from stoker.engine import Key, Observation, Order
 from stoker.errors import StokerError
@@ -248,6 +249,8 @@ class Dispatcher:
             ]
         )
         self._submit(self._move([_starting(start) for start in plan.starts]))
+        for job in self._move(preemptions(plan)):
+            self._fleet.end(job)
         if failed:
             self.wake()  # others may have waited for these
 
@@ -293,5 +296,8 @@ def _starting(start: Start) -> Move:
         "engine": start.engine,
         "placements": start.placements,
         "not_before": None,
+        "gives_way_to": None,
+        "moves": False,
+        "checkpointed_at": None,
     }
     return Move(start.job, JobState.STARTING, fields=fields)

@@ -1,4 +1,8 @@
-"""Preemption: a job that may be requeued gives its devices back, and runs again elsewhere or later."""
+"""Preemption: a job that may be requeued gives its devices back, and runs again elsewhere or later.
+
+The scheduler decides who goes for whom; here it is written down, in one transaction and before anybody is told.
+Whoever is to go says from then on for whom, until it starts again: that is all a restarted platform needs.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import replace
 
 from stoker.engine import Observation
 from stoker.job import Job, JobState
+from stoker.schedule import Plan, Preempt
 from stoker.store.jobs import JobStore, Move
 
 REASON = "Preempted"
@@ -19,9 +24,20 @@ def preempt(store: JobStore, job_ids: Iterable[int], why: str, now: float) -> li
 
     Those that may not be requeued, or do not run, are left alone.
     """
-    jobs = [job for job in store.by_ids(list(job_ids)) if job.spec.requeue and job.state in _MAY_GO]
+    jobs = [job for job in store.by_ids(list(job_ids)) if job.spec.returns and job.state in _MAY_GO]
     moves = [Move(job, JobState.STOPPING, REASON, why) for job in jobs if not job.cancel_requested]
     return store.move(moves, at=now, durable=True)
+
+
+def preemptions(plan: Plan) -> list[Move]:
+    """What is written down of those that give way to others."""
+    return [_giving_way(one, victim) for one in plan.preempts for victim in one.victims]
+
+
+def _giving_way(one: Preempt, victim: Job) -> Move:
+    job = one.job
+    why = f"preempted for job {job.label}, of priority {job.spec.priority}"
+    return Move(victim, JobState.STOPPING, REASON, why, {"gives_way_to": job.id})
 
 
 def as_preempted(job: Job, seen: Observation) -> Observation:

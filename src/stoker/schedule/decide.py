@@ -12,12 +12,14 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from stoker.job import Job, JobSpec, Placement, Resources
 from stoker.schedule.dependencies import Answer, held
 from stoker.schedule.field import Field, away_from_here
 from stoker.schedule.line import Line
 from stoker.schedule.pool import Pool
+from stoker.schedule.preemption import Kept, Preemption, Room
 from stoker.schedule.snapshot import Plan, Reserved, Snapshot, Start, Wait
 from stoker.topology import Topology
 
@@ -32,6 +34,7 @@ class _Reservation:
     at: float  # seconds since the epoch; infinite when it hangs on a job without a time limit: nothing passes it
     engine: str
     placements: tuple[Placement, ...]
+    given: frozenset[int]  # jobs that have ended by then
     left: Field  # what is free then
     both: Field  # what is free now and then: for jobs that outlast its beginning
 
@@ -44,7 +47,9 @@ class _Pass:
     pool: Field
     line: Line
     in_array: Counter[int]
+    preemption: Preemption
     starts: list[Start] = field(default_factory=list)
+    coming: list[Start] = field(default_factory=list)  # those that start when others have been ended for them
     fails: dict[int, Wait] = field(default_factory=dict)
     waits: dict[int, Wait] = field(default_factory=dict)
     reserved: dict[int, Reserved] = field(default_factory=dict)
@@ -57,18 +62,29 @@ class _Pass:
 def decide(snapshot: Snapshot, kept: Pool | None = None) -> Plan:
     """The same snapshot gives the same plan. `kept` from pass to pass, a pool makes the next one quick."""
     nodes = [node for node in snapshot.nodes if node.engine not in snapshot.away]
+    line = Line(snapshot)
     state = _Pass(
         snapshot,
         (kept or Pool()).at(nodes, snapshot.active, snapshot.others, snapshot.mix),
-        Line(snapshot),
+        line,
         Counter(job.array_id for job in snapshot.active if job.array_id is not None),
+        Preemption(snapshot, line),
     )
-    ahead = 0
-    for job in state.line.order([job for job in snapshot.pending if _ready(job, state)]):
+    ready = [job for job in snapshot.pending if _ready(job, state)]
+    claimed = {job.id for job in state.preemption.claimants(ready) if _claim(job, state)}
+    ahead = len(state.coming)
+    for job in line.order([job for job in ready if job.id not in claimed]):
         ahead += not _place(job, state, ahead)
     later = [job.not_before for job in snapshot.pending if job.not_before and job.not_before > snapshot.now]
-    wake_at = min((*later, state.line.wake_at))
-    return Plan(state.starts, state.fails, state.waits, wake_at if math.isfinite(wake_at) else None, state.reserved)
+    wake_at = min((*later, line.wake_at, state.preemption.wake_at))
+    return Plan(
+        state.starts,
+        state.fails,
+        state.waits,
+        wake_at if math.isfinite(wake_at) else None,
+        state.reserved,
+        state.preemption.plans,
+    )
 
 
 def _ready(job: Job, state: _Pass) -> bool:
@@ -87,23 +103,62 @@ def _ready(job: Job, state: _Pass) -> bool:
 
 def _place(job: Job, state: _Pass, ahead: int) -> bool:
     """Start `job` if it may start now; else note why not."""
-    if (refused := state.line.refuses(job)) is not None:
+    if _array_is_full(job, state):
+        state.waits[job.id] = Wait("ArrayTaskLimit", f"{job.spec.array_limit} of its array run already")
+        return False
+    refused = state.line.refuses(job)
+    if refused is not None and not state.preemption.possible:
         state.waits[job.id] = refused
         return False
     spec = state.line.narrowed(job)
-    limit = spec.array_limit
-    if limit and job.array_id is not None and state.in_array[job.array_id] >= limit:
-        state.waits[job.id] = Wait("ArrayTaskLimit", f"{limit} of its array run already")
-        return False
     shape = _shape(spec, state)
+    if refused is not None:
+        state.waits[job.id] = _room_made(job, spec, shape, state) or refused
+        return False
     if shape not in state.unfitting:
         engine, placements = _placements(spec, shape, state)
         if placements:
             _start(job, engine, placements, state)
             return True
         state.unfitting.add(shape)
-    state.waits[job.id] = _why_waits(job, shape, state, ahead)
+    state.waits[job.id] = _room_made(job, spec, shape, state) or _why_waits(job, shape, state, ahead)
     return False
+
+
+def _array_is_full(job: Job, state: _Pass) -> bool:
+    limit = job.spec.array_limit
+    return bool(limit) and job.array_id is not None and state.in_array[job.array_id] >= limit
+
+
+def _claim(job: Job, state: _Pass) -> bool:
+    """Start `job`, for which others were ended, or keep its room until they are gone; False: it waits its turn."""
+    if _array_is_full(job, state):
+        return False
+    spec = state.line.narrowed(job)
+    if state.line.refuses(job) is None:
+        engine, placements = state.pool.fit(spec)
+        if placements:
+            _start(job, engine, placements, state)
+            return True
+    room = state.preemption.coming(job, spec, state.pool)
+    if room is not None:
+        state.waits[job.id] = _kept_for(job, room, state)
+    return room is not None
+
+
+def _room_made(job: Job, spec: JobSpec, shape: _Shape, state: _Pass) -> Wait | None:
+    """Have others ended so that `job` gets in, where that is allowed and helps; None where not."""
+    kept = state.reservation
+    behind = None if kept is None else Kept(kept.left, kept.given)
+    room = state.preemption.room(job, spec, shape, state.pool, behind)
+    return None if room is None else _kept_for(job, room, state)
+
+
+def _kept_for(job: Job, room: Room, state: _Pass) -> Wait:
+    """Its room counts as held by `job` too, while others still hold it: so nobody gets in between."""
+    _take(job, room.engine, room.placements, state)
+    state.coming.append(Start(job, room.engine, room.placements))
+    return room.wait
 
 
 def _shape(spec: JobSpec, state: _Pass) -> _Shape:
@@ -132,6 +187,11 @@ def _outlasts(spec: JobSpec, state: _Pass) -> bool:
 
 
 def _start(job: Job, engine: str, placements: tuple[Placement, ...], state: _Pass) -> None:
+    _take(job, engine, placements, state)
+    state.starts.append(Start(job, engine, placements))
+
+
+def _take(job: Job, engine: str, placements: tuple[Placement, ...], state: _Pass) -> None:
     spec = job.spec
     state.line.started(job, engine, placements)
     state.pool.take(spec, engine, placements)
@@ -142,7 +202,6 @@ def _start(job: Job, engine: str, placements: tuple[Placement, ...], state: _Pas
         state.reservation.both.least_of(state.pool, state.reservation.left, rows)
     if job.array_id is not None:
         state.in_array[job.array_id] += 1
-    state.starts.append(Start(job, engine, placements))
 
 
 def _why_waits(job: Job, shape: _Shape, state: _Pass, ahead: int) -> Wait:
@@ -172,8 +231,8 @@ def _reserve(spec: JobSpec, state: _Pass) -> _Reservation | None:
 
     def after(count: int) -> Field:
         field = state.pool.copy()
-        for _, held_by, engine, placements in ends[:count]:
-            field.give(held_by, engine, placements)
+        for end in ends[:count]:
+            field.give(end.spec, end.engine, end.placements)
         return field
 
     count = bisect_left(range(len(ends) + 1), True, key=lambda given: bool(after(given).fit(spec)[1]))
@@ -182,21 +241,32 @@ def _reserve(spec: JobSpec, state: _Pass) -> _Reservation | None:
     left = after(count)
     where, found = left.fit(spec)
     left.take(spec, where, found)
-    at = ends[count - 1][0] if count else state.snapshot.now
-    return _Reservation(at, where, found, left, state.pool.meet(left))
+    at = ends[count - 1].at if count else state.snapshot.now
+    given = frozenset(end.job for end in ends[:count])
+    return _Reservation(at, where, found, given, left, state.pool.meet(left))
 
 
-def _ends(state: _Pass) -> list[tuple[float, JobSpec, str, Sequence[Placement]]]:
+class _End(NamedTuple):
+    at: float  # seconds since the epoch; at the latest
+    job: int
+    spec: JobSpec
+    engine: str
+    placements: Sequence[Placement]
+
+
+def _ends(state: _Pass) -> list[_End]:
     """What is held where, by the moment it is given back at the latest. Nobody knows it of what others run."""
     now = state.snapshot.now
-    held_now: list[tuple[float, JobSpec, str, Sequence[Placement]]] = []
+    going = state.preemption.going
+    held_now = []
     for job in state.snapshot.active:
-        end = (job.started_at or now) + (job.spec.time_limit or math.inf) + job.spec.grace
-        held_now.append((end, job.spec, job.engine, job.placements))
-    for start in state.starts:
+        limit = (job.started_at or now) + (job.spec.time_limit or math.inf) + job.spec.grace
+        end = min(limit, now + job.spec.warning + job.spec.grace) if job.id in going else limit
+        held_now.append(_End(end, job.id, job.spec, job.engine, job.placements))
+    for start in (*state.starts, *state.coming):
         end = now + (start.job.spec.time_limit or math.inf) + start.job.spec.grace
-        held_now.append((end, start.job.spec, start.engine, start.placements))
-    held_now.sort(key=lambda item: item[0])
+        held_now.append(_End(end, start.job.id, start.job.spec, start.engine, start.placements))
+    held_now.sort(key=lambda end: end.at)
     return held_now
 
 

@@ -10,7 +10,7 @@ who had least, then who came first.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from stoker.cluster import WHOLE
 from stoker.job import Job, JobSpec, Placement
@@ -40,8 +40,7 @@ class Line:
         self._rank = rank_of(snapshot)
         for leaf in self._leaves.values():
             leaf.lane.rank_by(self._rank)
-        for job in snapshot.active:
-            self._leaf(job).hold((job.tenant, job.owner), self._held(job), 1)
+        self._hold(snapshot.active, 1)
 
     def order(self, ready: Iterable[Job]) -> Iterator[Job]:
         """Each of `ready` once. Which is next depends on what has been started before."""
@@ -63,10 +62,16 @@ class Line:
             default=math.inf,
         )
 
-    def refuses(self, job: Job) -> Wait | None:
-        """Why a quota or limit keeps `job` from starting now; None: none does."""
+    def refuses(self, job: Job, gone: Collection[Job] = ()) -> Wait | None:
+        """Why a quota or limit keeps `job` from starting now, or if those `gone`, which hold something, had ended;
+        None: none does."""
         leaf = self._leaf(job)
-        return leaf.refuses(job, self._quantity.asked(job.spec)) if leaf.limits else None
+        if not leaf.limits:
+            return None
+        self._hold(gone, -1)
+        refused = leaf.refuses(job, self._quantity.asked(job.spec))
+        self._hold(gone, 1)
+        return refused
 
     def narrowed(self, job: Job) -> JobSpec:
         """What to look for a place for: only those models of which its queue may have more."""
@@ -145,6 +150,13 @@ class Line:
             self._turns_end = min(self._turns_end, over)
             return False
         return self._rank(job) < self._rank(victim)
+
+    def _hold(self, jobs: Iterable[Job], sign: int) -> None:
+        """Let `jobs` hold what they do (1), or not (-1)."""
+        for job in jobs:
+            held = self._held(job)
+            back = Held(sign * held.milli, {model: sign * milli for model, milli in held.of.items()})
+            self._leaf(job).hold((job.tenant, job.owner), back, sign)
 
     def _held(self, job: Job) -> Held:
         return self._quantity.held(job.spec, job.engine, job.placements)

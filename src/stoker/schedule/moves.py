@@ -171,7 +171,7 @@ def _drain(seen: Snapshot) -> Action | None:
 def _make_room(seen: Snapshot, places: frozenset[Place]) -> Action | None:
     """None when nobody is on the machine; jobs of ours that may be requeued are asked to go, where told so."""
     ours, foreign = holders(places, seen.jobs, seen.others, has_devices=seen.has_devices)
-    movable = [job.id for job in ours if job.spec.requeue and job.state is not JobState.STOPPING]
+    movable = [job.id for job in ours if job.spec.returns and job.state is not JobState.STOPPING]
     if seen.move.preempt and movable:
         return Preempt(tuple(movable))
     if ours or foreign:

@@ -44,6 +44,17 @@ class Start:
     placements: tuple[Placement, ...]
 
 
+@dataclass(frozen=True)
+class Preempt:
+    """Jobs that are ended so that `job` gets in; what they free, with what is free already, is kept for it."""
+
+    job: Job
+    engine: str
+    placements: tuple[Placement, ...]  # where it would start if everything else stayed as it is
+    victims: tuple[Job, ...]
+    cost: float  # device-seconds of work that are lost
+
+
 class Wait(NamedTuple):
     """Why a job does not start now. `reason` is Slurm's word where there is one. A tuple: there are many."""
 
@@ -67,3 +78,4 @@ class Plan:
     waits: Mapping[int, Wait] = field(default_factory=dict)  # job id -> why not yet
     wake_at: float | None = None  # the next moment at which time alone changes the answer
     reserved: Mapping[int, Reserved] = field(default_factory=dict)  # job id -> what is kept for it
+    preempts: Sequence[Preempt] = ()

@@ -6,7 +6,7 @@ Times are seconds since the epoch.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, false
 
 metadata = MetaData()
 
@@ -51,6 +51,9 @@ jobs = Table(
     Column("cancel_requested", Boolean, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("not_before", Float),
+    Column("gives_way_to", BigInteger),
+    Column("moves", Boolean, nullable=False, server_default=false()),
+    Column("checkpointed_at", Float),
     Index("jobs_by_state", "state", "priority", "id"),
     Index("jobs_by_name", "name", "id"),
     Index("jobs_by_ship", "ship", "id"),

@@ -188,7 +188,7 @@ class Attempts:
         except BadInput as error:
             return str(error)
         nodes = tuple(place.node for place in order.placements)
-        self._ledger.begin(order.key, made, nodes, order.spec.grace)
+        self._ledger.begin(order.key, made, nodes, order.spec.grace + order.spec.warning)
         return ""
 
     async def _make(self, record: Record) -> None:
@@ -358,7 +358,7 @@ class Attempts:
         await self._tend(record)  # it may have ended by itself just now
         if record.end is not None:
             return
-        self._grace[key] = grace
+        self._grace[key] = max(grace, record.grace) if grace and record.plan.warning else grace
         self._ledger.cause(record, Observation(JobState.CANCELLED, reason="Cancelled", message="cancelled"))
         if making := self._making.get(key):
             await asyncio.wait((making,))

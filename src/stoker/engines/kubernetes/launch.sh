@@ -1,8 +1,10 @@
-# Runs a job where it needs more than a container runtime gives: sh -c THIS stoker OUT ERR PACKAGE DIR MARK COMMAND...
+# Runs a job where it needs more than a container runtime gives:
+# sh -c THIS stoker OUT ERR PACKAGE DIR MARK SIGNAL LEAD COMMAND...
 # OUT, ERR: files for its output; PACKAGE: a .tar.gz to unpack here, DIR: where the job then starts; MARK: bring what
-# the job reports back through the log, each line after MARK. Each may be empty. Any POSIX shell will do.
-out=$1 err=$2 package=$3 dir=$4 mark=$5
-shift 5
+# the job reports back through the log, each line after MARK; SIGNAL: the number of the one that tells the job to save
+# itself, LEAD: seconds until SIGTERM follows. Each may be empty. Any POSIX shell will do.
+out=$1 err=$2 package=$3 dir=$4 mark=$5 signal=$6 lead=$7
+shift 7
 if [ -n "$package" ]; then
     tar -xzf "$package" || { echo "stoker: the package cannot be unpacked" >&2; exit 125; }
     cd "$dir" || exit 125
@@ -33,6 +35,22 @@ if [ -n "$mark" ]; then
     (trap '' TERM; relay < "$STOKER_PROBE") &
     relay=$!
 fi
+# To all below $1, and $1 itself, that handle the signal: the others would end of it.
+warn() {
+    for below in $(cat "/proc/$1/task/"*/children 2>/dev/null); do warn "$below"; done
+    caught=$(sed -n 's/^SigCgt:.*\(........\)$/\1/p' "/proc/$1/status" 2>/dev/null)
+    [ -n "$caught" ] && [ $((0x$caught >> (signal - 1) & 1)) = 1 ] && kill "-$signal" "$1" 2>/dev/null
+}
+end() {
+    if [ -n "$signal" ] && [ -z "$timer" ]; then
+        warn "$child"
+        (sleep "$lead"; kill -TERM "$child" 2>/dev/null) &
+        timer=$!
+    else
+        kill -TERM "$child" 2>/dev/null
+    fi
+}
+timer=
 (
     if [ -n "$out" ]; then exec >> "$out" || exit 125; fi
     if [ -n "$err" ]; then exec 2>> "$err" || exit 125; fi
@@ -41,7 +59,7 @@ fi
 ) &
 child=$!
 asked=
-trap 'asked=1; kill -TERM "$child" 2>/dev/null' TERM
+trap 'asked=1; end' TERM
 wait "$child"
 code=$?
 while [ -n "$asked" ]; do # the signal ended the waiting, not the job
@@ -49,6 +67,7 @@ while [ -n "$asked" ]; do # the signal ended the waiting, not the job
     wait "$child"
     code=$?
 done
+[ -z "$timer" ] || kill "$timer" 2>/dev/null
 if [ -n "$mark" ]; then
     : > "$STOKER_PROBE.over"
     wait "$relay"

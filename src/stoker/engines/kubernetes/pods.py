@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from signal import Signals
 from typing import Any
 
 from stoker.engine import Key, Order
@@ -56,6 +57,7 @@ class Plan:
     probe: str = ""
     package: str = ""  # path on the platform's machine; without a shared folder it is carried in the ConfigMap
     mark: str = ""  # what stands before reports in the log
+    warning: float = 0.0  # seconds it is given to save itself before SIGTERM
 
 
 def plan(
@@ -88,6 +90,7 @@ def plan(
         probe=places.probe if settings.shared_path else "",
         package=str(order.package or ""),
         mark=places.mark,
+        warning=spec.warning,
     )
 
 
@@ -127,8 +130,16 @@ class _Places:
         return self.folder if self.package else self.workdir
 
     def launch(self, argv: Sequence[str]) -> list[str]:
-        needs = (self.stdout, self.stderr, self.package, self.workdir if self.package else "", self.mark)
+        packed = self.workdir if self.package else ""
+        needs = (self.stdout, self.stderr, self.package, packed, self.mark, *self._warning())
         return ["/bin/sh", "-c", _LAUNCH, "stoker", *needs, *argv] if any(needs) else list(argv)
+
+    def _warning(self) -> tuple[str, str]:
+        """The number of the signal that tells the job to save itself, and how long before SIGTERM."""
+        spec = self._order.spec
+        if not spec.checkpoint_signal:
+            return "", ""
+        return str(Signals[f"SIG{spec.checkpoint_signal}"].value), f"{spec.checkpoint_lead:g}"
 
     def _workdir(self, spec: JobSpec) -> str:
         """What the job asks for where a mount holds it; else its own folder, as the node has no such one."""
@@ -200,7 +211,7 @@ def _pod(
     }
     body: Manifest = {
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": max(1, math.ceil(spec.grace)),
+        "terminationGracePeriodSeconds": max(1, math.ceil(spec.grace + spec.warning)),
         "shareProcessNamespace": True,  # or a program that handles no SIGTERM would not hear it as PID 1
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -211,7 +222,7 @@ def _pod(
         **_placed(order, settings, place.node),
     }
     if spec.time_limit:
-        body["activeDeadlineSeconds"] = max(1, math.ceil(spec.time_limit))
+        body["activeDeadlineSeconds"] = max(1, math.ceil(spec.time_limit - spec.warning))
     if len(order.placements) > 1:
         body["subdomain"] = base_name(installation, order.key)
         if settings.host_network:

@@ -198,6 +198,8 @@ class LocalEngine:
             "attempt": order.key.attempt,
             "time_limit": spec.time_limit,
             "grace": spec.grace,
+            "signal": signal.Signals[f"SIG{spec.checkpoint_signal}"].value if spec.checkpoint_signal else 0,
+            "lead": spec.checkpoint_lead,
             "memory": 0 if groups.memory else spec.resources.memory,  # what the supervisor itself has to watch
             "cgroups": [group for group in (groups.cpu, groups.memory) if group],
         }

@@ -6,7 +6,8 @@ but the standard library and is ready in about 20 ms. What it reads and writes i
     order.json     what to run (see engine.py)
     claim          held with flock while it lives; its text says which process has begun this attempt
     running.json   the job's process, and since when
-    cancel.json    {"grace": seconds}: the wish to end it; SIGUSR1 says that it has just been written
+    cancel.json    {"grace": seconds}: the wish to end it; SIGUSR1 says that it has just been written. With more
+                   seconds than the order's own grace it is told to save itself first, if it has a signal for that
     exit.json      how it ended; appears whole or not at all
 
 An attempt whose claim has a text is never begun again, whoever asks: that is why no job runs twice.
@@ -87,6 +88,8 @@ class _Supervision:
         self.why = ""  # why it is being ended: "cancel", "timeout", "memory"
         self.started_at = 0.0
         self.deadline = 0.0  # when to end it; 0: never
+        self.warn_at = 0.0  # when it is told to save itself before its time is over; 0: not, or told already
+        self.term_at = 0.0  # when SIGTERM follows, after it was told to save itself
         self.kill_at = 0.0  # when SIGKILL follows; 0: nothing is being ended
         self.job = 0  # its pid
         self.status: int | None = None  # as waitpid says it; None while it runs
@@ -102,6 +105,7 @@ class _Supervision:
             return self.end(trouble.exit_code, str(trouble))
         limit = self.order["time_limit"]
         self.deadline = time.monotonic() + limit if limit else 0.0
+        self.warn_at = self.deadline - self.order["lead"] if limit and self.order["signal"] else 0.0
         self.watch()
         self.kill_all()
         code = os.waitstatus_to_exitcode(self.status or 0)
@@ -143,6 +147,9 @@ class _Supervision:
             if self.kill_at and now >= self.kill_at:
                 self.kill_all()
                 continue
+            if self.term_at and now >= self.term_at:
+                self.term_at = 0.0
+                tell(signal.SIGTERM)
             if not self.why:
                 self.look(now)
             received = signal.sigtimedwait(_WAKE, self.patience(now))
@@ -150,6 +157,8 @@ class _Supervision:
                 self.obey(received.si_signo)
 
     def look(self, now: float) -> None:
+        if self.warn_at and now >= self.warn_at:
+            self.warn()
         if self.deadline and now >= self.deadline:
             self.terminate("timeout", self.order["grace"])
         elif self.order["memory"] and memory_in_use() > self.order["memory"]:
@@ -157,7 +166,7 @@ class _Supervision:
 
     def patience(self, now: float) -> float:
         """Seconds until something must be looked at even if no signal comes."""
-        moments = [moment for moment in (self.kill_at or self.deadline,) if moment]
+        moments = [moment for moment in (self.kill_at or self.deadline, self.warn_at, self.term_at) if moment]
         if self.order["memory"] and not self.why:
             moments.append(now + _MEMORY_LOOK_SECONDS)
         return max(0.0, min(moments, default=now + 3600.0) - now)
@@ -167,18 +176,28 @@ class _Supervision:
         grace = float(self.order["grace"])
         with contextlib.suppress(OSError, ValueError, KeyError), open("cancel.json") as file:
             grace = float(json.load(file)["grace"])
-        if not self.kill_at:
-            self.terminate("cancel" if number == signal.SIGUSR1 else "shutdown", grace)
-        else:
+        notice = grace - self.order["grace"] if self.order["signal"] else 0.0
+        if self.kill_at:
             self.kill_at = min(self.kill_at, time.monotonic() + grace)
+            self.term_at = self.term_at if notice > 0 else min(self.term_at, time.monotonic())
+        elif notice > 0:
+            self.why = "cancel" if number == signal.SIGUSR1 else "shutdown"
+            self.term_at = time.monotonic() + notice
+            self.kill_at = time.monotonic() + grace
+            self.warn()
+        else:
+            self.terminate("cancel" if number == signal.SIGUSR1 else "shutdown", grace)
+
+    def warn(self) -> None:
+        """Tell the job to save itself: those of its processes that handle the signal; it would end the others."""
+        self.warn_at = 0.0
+        tell(self.order["signal"], catches)
 
     def terminate(self, why: str, grace: float) -> None:
         self.why = why
+        self.warn_at = 0.0
         self.kill_at = time.monotonic() + grace
-        for pid in descendants():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-                os.kill(pid, signal.SIGCONT)  # a stopped process would not hear it
+        tell(signal.SIGTERM)
 
     def reap(self) -> None:
         """Collect who has ended. All orphans below come to us, their subreaper: no child means nothing is left."""
@@ -312,6 +331,24 @@ def _children(pid: int) -> list[int]:
             with open(f"/proc/{pid}/task/{thread}/children") as file:
                 children += map(int, file.read().split())
     return children
+
+
+def tell(number: int, which: Callable[[int, int], bool] = lambda _pid, _number: True) -> None:
+    """Send a signal to every process below this one."""
+    for pid in descendants():
+        with contextlib.suppress(ProcessLookupError):
+            if which(pid, number):
+                os.kill(pid, number)
+                os.kill(pid, signal.SIGCONT)  # a stopped process would not hear it
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler of its own for the signal."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as file:
+        for line in file:
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
 
 
 def out_of_memory(groups: list[str]) -> bool:

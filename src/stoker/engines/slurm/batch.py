@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from signal import Signals
 from typing import Any
 
 from stoker.cluster import WHOLE, Node
@@ -182,6 +183,8 @@ def written(order: Order, site: Site) -> dict[str, Any]:
         "attempt": order.key.attempt,
         "time_limit": spec.time_limit,
         "grace": spec.grace,
+        "signal": Signals[f"SIG{spec.checkpoint_signal}"].value if spec.checkpoint_signal else 0,
+        "lead": spec.checkpoint_lead,
     }
 
 

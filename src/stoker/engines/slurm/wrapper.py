@@ -5,7 +5,9 @@ only, Python 3.6 or newer; the engine puts the line with the interpreter on top.
 
     order.json    what to run (batch.py)
     claim         which Slurm job has begun this attempt; made by link(2), which is atomic on NFS too
-    cancel.json   {"grace": seconds}: the wish to end it; SIGUSR1 says that it has just been written
+    cancel.json   {"grace": seconds}: the wish to end it; SIGUSR1 says that it has just been written. With more
+                  seconds than its own grace the job is told to save itself first, where it has a signal for that
+    warn          the parts on the nodes are to tell it
     end.json      how it ended; appears whole or not at all
 
 An attempt is begun once, whatever was submitted twice or requeued: a Slurm job that finds the claim of another one,
@@ -32,6 +34,7 @@ NOT_OURS = 0  # exit code of a Slurm job whose attempt another one has begun
 CANNOT_START = 127
 ENDED_FROM_OUTSIDE = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
 LATE_SIGNAL_S = 0.5
+LOOK_FOR_WARNING_S = 3.0  # how often the part on a node looks whether its job is to save itself
 THIS_NODE = "--nodelist={here}"  # a word of an argument list that stands for the node it is used on
 # What Slurm itself says of the devices it gave; neither the user nor the platform knows better.
 DEVICES = (
@@ -87,11 +90,16 @@ class Supervision:
         self.started_at = time.time()
         limit = None if node else order["time_limit"]
         self.deadline = time.monotonic() + limit if limit else None  # type: float | None
+        self.warn_at = None  # type: float | None
+        if limit and order["signal"]:
+            self.warn_at = self.deadline - order["lead"]
+        self.term_at = None  # type: float | None
         self.kill_at = None  # type: float | None
         self.why = ""  # why it is being ended: cancel, timeout or slurm
         self.pid = 0
         self.status = None  # type: int | None
         self.alone = False  # nothing is left below us
+        self.warned = False
 
     def run(self) -> int:
         code, trouble = CANNOT_START, ""
@@ -206,12 +214,39 @@ class Supervision:
             if self.kill_at is not None and now >= self.kill_at:
                 self.kill_all()
                 continue
-            if self.deadline is not None and now >= self.deadline and not self.why:
-                self.terminate("timeout", self.order["grace"])
-            moments = [moment for moment in (self.kill_at or self.deadline,) if moment]
+            self.look(now)
+            moments = [moment for moment in (self.kill_at or self.deadline, self.warn_at, self.term_at) if moment]
+            if self.node and self.order["signal"]:
+                moments.append(now + LOOK_FOR_WARNING_S)
             received = signal.sigtimedwait(WAKE, max(0.0, min(moments or [now + 3600.0]) - now))
             if received is not None and received.si_signo != signal.SIGCHLD:
                 self.obey(received.si_signo)
+
+    def look(self, now: float) -> None:
+        """What time alone brings about."""
+        if self.term_at is not None and now >= self.term_at:
+            self.terminate(self.why, (self.kill_at or now) - now)
+        elif not self.warned and self.order["signal"] and self.should_warn(now):
+            self.warn()
+        if self.deadline is not None and now >= self.deadline and not self.why:
+            self.terminate("timeout", self.order["grace"])
+
+    def should_warn(self, now: float) -> bool:
+        return os.path.exists("warn") if self.node else self.warn_at is not None and now >= self.warn_at
+
+    def warn(self) -> None:
+        """Let the job save itself: of its processes those get the signal that handle it; it would end the others.
+
+        The parts on other nodes look for a file: a signal through Slurm would reach all that runs there.
+        """
+        self.warn_at, self.warned = None, True
+        if self.order["across"] and not self.node:
+            write_whole("warn", {})
+            return
+        for pid in descendants():
+            with contextlib.suppress(ProcessLookupError):
+                if catches(pid, self.order["signal"]):
+                    os.kill(pid, self.order["signal"])
 
     def hear_late(self) -> None:
         """Slurm signals one process after the other: the job may have ended of what reaches us only now."""
@@ -224,16 +259,25 @@ class Supervision:
         grace = float(self.order["grace"])
         with contextlib.suppress(OSError, ValueError, KeyError), open("cancel.json", encoding="utf-8") as file:
             grace = float(json.load(file)["grace"])
-        if self.kill_at is None:
+        notice = grace - self.order["grace"] if self.order["signal"] and number == signal.SIGUSR1 else 0.0
+        if self.kill_at is None and notice > 0:
+            self.why = "cancel"
+            self.term_at = time.monotonic() + notice
+            self.kill_at = time.monotonic() + grace
+            self.warn()
+        elif self.kill_at is None:
             told = number == signal.SIGTERM  # Slurm has told everything below us as well
             cancelled = not told or (self.node and os.path.exists("cancel.json"))
             self.terminate("cancel" if cancelled else "slurm", grace, told)
         else:
             self.kill_at = min(self.kill_at, time.monotonic() + grace)
+            if self.term_at is not None and notice <= 0:
+                self.term_at = time.monotonic()
 
     def terminate(self, why: str, grace: float, told: bool = False) -> None:
         """SIGTERM to everything below us, unless it was `told` already; on other nodes Slurm sends it for us."""
         self.why = why
+        self.warn_at = self.term_at = None
         self.kill_at = time.monotonic() + grace
         if self.order["across"] and not self.node:
             self.kill_at += 2.0  # the parts count the grace themselves
@@ -361,6 +405,15 @@ def signalled(status: "int | None") -> str:
         return f"killed by {signal.Signals(number).name}"
     except ValueError:
         return f"killed by signal {number}"
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler of its own for the signal."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as file:
+        for line in file:
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
 
 
 def descendants() -> "list[int]":

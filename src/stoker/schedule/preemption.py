@@ -1,0 +1,149 @@
+"""Preemption: in one pass, whose room is being made, who is ended for it, and that nobody else gets in between.
+
+A job whose victims are being ended, or have ended a moment ago, comes before all others: what they free, with what
+is free already, is kept for it until it starts. That needs no memory: a victim says in `gives_way_to` for whom it
+went, until it starts again. So a platform that is killed at any moment goes on where it was.
+
+Nobody displaces a job of his own queue that is not of lower priority, nor takes from another queue more than that
+has borrowed (`line`). That rules out two jobs that displace each other for ever.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+from stoker.job import Job, JobSpec, JobState, Placement
+from stoker.schedule import policy as policies
+from stoker.schedule.field import Field
+from stoker.schedule.line import Line
+from stoker.schedule.snapshot import Preempt, Snapshot, Wait
+from stoker.schedule.trial import Trial
+from stoker.schedule.victims import Candidate, choose, lost
+
+_MOST_TRIES = 50  # in one pass that help nobody: each looks at all that runs
+_NAMED = 4  # victims that a message names
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept for the first job that waits, whose start must not be pushed back."""
+
+    left: Field  # what it leaves over
+    given: Collection[int]  # jobs that have ended by then
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where a job is to start once those before it there are gone."""
+
+    engine: str
+    placements: tuple[Placement, ...]
+    wait: Wait
+
+
+class Preemption:
+    def __init__(self, snapshot: Snapshot, line: Line) -> None:
+        """`line` says whose devices may be taken for whom, and what quotas refuse."""
+        self._snapshot = snapshot
+        self._line = line
+        never = snapshot.policy.preempt is policies.Preempt.NEVER
+        self._movable = [] if never else [job for job in snapshot.active if _movable(job)]
+        self._going = [job for job in snapshot.active if job.state is JobState.STOPPING]
+        self._claims = _claims(snapshot)
+        self._hopeless: set[Hashable] = set()
+        self.plans: list[Preempt] = []
+        self.wake_at = math.inf  # when somebody has run long enough to be displaced
+
+    @property
+    def possible(self) -> bool:
+        """Whether anything that runs might be ended for others."""
+        return bool(self._movable)
+
+    @property
+    def going(self) -> set[int]:
+        """Jobs that are being ended, those of `plans` included."""
+        return {job.id for job in self._going}
+
+    def claimants(self, ready: Iterable[Job]) -> list[Job]:
+        """Those for whom others were ended; they come before all who wait."""
+        if not self._claims:
+            return []
+        claimed = [job for job in ready if job.id in self._claims]
+        return sorted(claimed, key=lambda job: (-job.spec.priority, job.id))
+
+    def coming(self, job: Job, spec: JobSpec, pool: Field) -> Room | None:
+        """Where `job`, for which others were ended, starts when all who are being ended are gone."""
+        engine, placements = self._trial(job, pool, None).fit(spec)
+        return Room(engine, placements, _waits_for(self._ended_for(job))) if placements else None
+
+    def room(self, job: Job, spec: JobSpec, shape: Hashable, pool: Field, kept: Kept | None) -> Room | None:
+        """Where `job`, which may not start now, will when some more are ended, who are then in `plans`.
+
+        None: it waits like everybody. Jobs of one `shape` fit at the same places. The caller keeps the room.
+        """
+        like = (shape, job.spec.priority, job.spec.queue, job.tenant, job.owner)
+        if not self.possible or like in self._hopeless or len(self._hopeless) >= _MOST_TRIES:
+            return None
+        victims = self._candidates(job)
+        trial = self._trial(job, pool, kept) if victims else None
+        if trial is None or trial.fit(spec)[1]:  # what is being ended anyway will do
+            self._hopeless.add(like)
+            return None
+        choice = choose(spec, trial, victims, lambda gone: self._together(job, gone))
+        if choice is None:
+            self._hopeless.add(like)
+            return None
+        gone = tuple(one.job for one in choice.victims)
+        self._going += gone
+        self.plans.append(Preempt(job, choice.engine, choice.placements, gone, choice.cost))
+        return Room(choice.engine, choice.placements, _waits_for(gone))
+
+    def _trial(self, job: Job, pool: Field, kept: Kept | None) -> Trial:
+        """With everybody gone who is being ended."""
+        left, given = (None, ()) if kept is None else (kept.left, kept.given)
+        trial = Trial(pool, left, given, lambda gone: self._line.refuses(job, gone) is not None)
+        for going in self._going:
+            trial.give(going)
+        return trial
+
+    def _candidates(self, job: Job) -> list[Candidate]:
+        now, policy, going = self._snapshot.now, self._snapshot.policy, self.going
+        able = [one for one in self._movable if one.id not in going and self._line.may_take(job, one, self._going)]
+        return [Candidate(one, lost(one, now, policy)) for one in able if self._has_run(one)]
+
+    def _together(self, job: Job, victims: Sequence[Job]) -> bool:
+        """Whether they may be taken one after the other: each one more leaves their queue with less."""
+        return all(
+            self._line.may_take(job, victim, [*self._going, *victims[:at]]) for at, victim in enumerate(victims)
+        )
+
+    def _has_run(self, victim: Job) -> bool:
+        """Whether it was left alone for as long as it may expect; one that has not begun has not."""
+        least = victim.spec.min_runtime
+        least = self._snapshot.policy.min_runtime if least is None else least
+        until = (self._snapshot.now if victim.started_at is None else victim.started_at) + least
+        if until > self._snapshot.now and victim.started_at is not None:
+            self.wake_at = min(self.wake_at, until)
+        return until <= self._snapshot.now
+
+    def _ended_for(self, job: Job) -> Sequence[Job]:
+        return [going for going in self._going if going.gives_way_to == job.id]
+
+
+def _movable(job: Job) -> bool:
+    return job.spec.preemptible and job.state in (JobState.RUNNING, JobState.STARTING) and not job.cancel_requested
+
+
+def _claims(snapshot: Snapshot) -> frozenset[int]:
+    """Jobs for which others are being ended, or have ended and not begun again."""
+    for_whom = {job.gives_way_to for job in (*snapshot.active, *snapshot.pending)}
+    return frozenset(job_id for job_id in for_whom if job_id is not None)
+
+
+def _waits_for(victims: Sequence[Job]) -> Wait:
+    names = ", ".join(victim.label for victim in victims[:_NAMED])
+    more = f" and {len(victims) - _NAMED} more" if len(victims) > _NAMED else ""
+    what = f"job{'s' if len(victims) > 1 else ''} {names}{more}" if victims else "what is being ended"
+    return Wait("Resources", f"its room is being made: waits for {what} to end")

@@ -1,0 +1,176 @@
+"""Victims: the cheapest set of running jobs without which a waiting job gets in as a whole.
+
+What a victim costs is the work that is lost with it, in device-seconds: what it did since it last saved itself,
+and what it takes to start again. A set is only taken when all of the job fits without it (all nodes, devices,
+topology together), and nobody is in it who could have stayed: after choosing, those not needed are given back,
+the dearest first. The choice is greedy by node, as the exact one is a set cover: on each node the cheapest jobs
+without which a part of the gang fits there, then the nodes where these cost least, a job on several nodes once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from stoker.cluster import WHOLE, Place
+from stoker.job import Job, JobSpec, Placement
+from stoker.schedule.policy import Policy
+from stoker.schedule.trial import Trial
+
+_CPUS_PER_DEVICE = 64.0  # so many CPUs of a job without devices count as one
+_LOOKED_AT = 64  # nodes that are looked at closely, at least; those that seem cheapest
+_PER_PART = 4  # and for each node of the gang
+
+
+@dataclass(frozen=True)
+class Candidate:
+    job: Job
+    cost: float  # device-seconds that are lost with it
+
+
+@dataclass(frozen=True)
+class Choice:
+    victims: tuple[Candidate, ...]
+    engine: str
+    placements: tuple[Placement, ...]
+
+    @property
+    def cost(self) -> float:
+        return sum(victim.cost for victim in self.victims)
+
+
+Allowed = Callable[[Sequence[Job]], bool]  # whether all of these may be ended together
+
+
+def size(job: Job) -> float:
+    """Devices that `job` holds; CPUs count where it has none."""
+    need, nodes = job.spec.resources, len(job.placements) or job.spec.nodes
+    return nodes * (need.accelerators * need.milli / WHOLE or need.cpus / _CPUS_PER_DEVICE)
+
+
+def unsaved(job: Job, now: float, policy: Policy) -> float:
+    """Seconds of work that would be lost if `job` were ended now."""
+    if job.started_at is None or job.spec.checkpoint_signal:  # it saves itself when it is told to
+        return 0.0
+    age = max(0.0, now - job.started_at)
+    if job.checkpointed_at is not None:
+        return max(0.0, min(age, now - job.checkpointed_at))
+    if job.spec.checkpoint_every is not None:
+        return age % job.spec.checkpoint_every
+    return min(age, policy.checkpoint_every)
+
+
+def lost(job: Job, now: float, policy: Policy) -> float:
+    """Device-seconds that ending `job` costs."""
+    return size(job) * (unsaved(job, now, policy) + policy.restart + job.spec.warning)
+
+
+def choose(
+    spec: JobSpec, trial: Trial, candidates: Sequence[Candidate], allowed: Allowed = lambda _victims: True
+) -> Choice | None:
+    """Whom to end so that `spec` fits; None when it would not even if all candidates were gone."""
+    everybody = [one.job for one in candidates]
+    trial.only(everybody, everybody)
+    _, found = trial.fit(spec)
+    if not found:
+        return None
+    for tried in (_by_node(spec, trial, candidates), _touched(trial, spec, candidates), candidates):
+        trial.only([one.job for one in tried], everybody)
+        if tried and trial.fit(spec)[1]:
+            needed = _without_needless(spec, trial, tried)
+            if allowed([one.job for one in needed]):
+                return Choice(tuple(needed), *trial.fit(spec))
+    return None
+
+
+def _without_needless(spec: JobSpec, trial: Trial, victims: Sequence[Candidate]) -> list[Candidate]:
+    """Those of `victims`, all gone in `trial`, who are needed; the dearest are the first to stay."""
+    needed = sorted(victims, key=_dearest)
+    for one in list(needed):
+        trial.take(one.job)
+        if trial.fit(spec)[1]:
+            needed.remove(one)
+        else:
+            trial.give(one.job)
+    return sorted(needed, key=lambda one: one.job.id)
+
+
+def _touched(trial: Trial, spec: JobSpec, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Who is where the job would go if all candidates were gone."""
+    trial.only([one.job for one in candidates], [one.job for one in candidates])
+    engine, placements = trial.fit(spec)
+    rows = {trial.layout.row[Place(engine, placement.node)] for placement in placements}
+    return [one for one in candidates if rows & trial.rows(one.job)]
+
+
+# by node
+
+
+def _by_node(spec: JobSpec, trial: Trial, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """The victims on the nodes where they cost least together; none when there are not nodes enough."""
+    here: dict[int, list[Candidate]] = defaultdict(list)
+    for one in candidates:
+        for row in trial.rows(one.job):
+            here[row].append(one)
+    rows = [trial.layout.row[node.place] for node in trial.field.fitting(spec)]
+    looked_at = sorted((row for row in rows if row in here), key=lambda row: _guess(spec, trial, row, here[row]))
+    count = max(_LOOKED_AT, _PER_PART * spec.nodes)
+    needed = {row: _least(spec, trial, row, here[row]) for row in looked_at[:count]}
+    needed |= {row: [] for row in rows if row not in here}
+    return _cheapest_gang(spec.nodes, trial, needed)
+
+
+def _cheapest_gang(count: int, trial: Trial, needed: Mapping[int, Sequence[Candidate]]) -> Sequence[Candidate]:
+    by_engine: dict[str, dict[int, Sequence[Candidate]]] = defaultdict(dict)
+    for row, victims in needed.items():
+        by_engine[trial.layout.nodes[row].engine][row] = victims
+    gangs = [_gang(count, rows) for rows in by_engine.values() if len(rows) >= count]
+    return min(gangs, key=_total, default=())
+
+
+def _gang(count: int, needed: Mapping[int, Sequence[Candidate]]) -> Sequence[Candidate]:
+    """Who is gone when `count` nodes are taken one after the other, each where that adds least."""
+    gone: dict[int, Candidate] = {}
+    left = dict(needed)
+    for _ in range(count):
+        row = min(left, key=lambda row: (_total(one for one in left[row] if one.job.id not in gone), row))
+        gone.update((one.job.id, one) for one in left.pop(row))
+    return list(gone.values())
+
+
+def _least(spec: JobSpec, trial: Trial, row: int, here: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Those on one node without whom a part of the job fits there; all candidates are gone before and after."""
+    needed = sorted(here, key=_dearest)
+    for one in list(needed):
+        trial.take(one.job)
+        if trial.fits_at(row, spec):
+            needed.remove(one)
+        else:
+            trial.give(one.job)
+    for one in here:
+        trial.give(one.job)
+    return needed
+
+
+def _guess(spec: JobSpec, trial: Trial, row: int, here: Sequence[Candidate]) -> float:
+    """About what a part of the job costs on a node: only to know where to look closely."""
+    missing = spec.resources.accelerators or spec.resources.cpus / _CPUS_PER_DEVICE
+    held = sum(size(one.job) / max(1, len(one.job.placements)) for one in here)
+    free = float(trial.field.free[row].clip(0).sum()) / WHOLE - held
+    total, missing = 0.0, missing - max(0.0, free)
+    for one in sorted(here, key=lambda one: one.cost):
+        if missing <= 0:
+            break
+        missing -= size(one.job) / max(1, len(one.job.placements))
+        total += one.cost
+    return total
+
+
+def _dearest(one: Candidate) -> tuple[float, int]:
+    """Dearest first; of equals the one that came first stays."""
+    return -one.cost, one.job.id
+
+
+def _total(victims: Iterable[Candidate]) -> float:
+    return sum(one.cost for one in victims)

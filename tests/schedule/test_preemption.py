@@ -1,0 +1,341 @@
+"""Who is displaced for whom: as few and as cheap as can be, never upward, and only for a whole gang."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stoker.cluster import Device, Node
+from stoker.job import Job, JobSpec, JobState, Placement, Resources
+from stoker.queue import Queue
+from stoker.schedule import Plan, Policy, Snapshot, decide
+from stoker.schedule.policy import Preempt as Whom
+from stoker.schedule.pool import field_of
+from stoker.schedule.victims import lost
+
+NOW = 1_000_000.0
+AT_ONCE = Policy(min_runtime=0.0)
+
+
+def node(name: str, gpus: int = 8, engine: str = "e") -> Node:
+    return Node(name, engine, 64, 1 << 40, tuple(Device(index, "H100") for index in range(gpus)))
+
+
+def spec(gpus: int, **fields: object) -> JobSpec:
+    return JobSpec(command=("x",), resources=Resources(accelerators=gpus), **fields)  # type: ignore[arg-type]
+
+
+def waiting(number: int, gpus: int, **fields: object) -> Job:
+    return Job(number, spec(gpus, **fields), "t", "o", JobState.PENDING, NOW - 100)
+
+
+def running(number: int, *where: tuple[str, int, int], age: float = 1000.0, **fields: object) -> Job:
+    """`where`: node, first device and how many on each of its nodes."""
+    placed = tuple(Placement(name, tuple(range(first, first + count))) for name, first, count in where)
+    wanted = spec(where[0][2], **{"priority": 20, "preemptible": True, "nodes": len(where), **fields})
+    job = Job(number, wanted, "t", "o", JobState.RUNNING, NOW - age, NOW - age, placements=placed, engine="e")
+    return dataclasses.replace(job, attempt=1)
+
+
+def plan(nodes: list[Node], pending: list[Job], active: list[Job], policy: Policy = AT_ONCE) -> Plan:
+    return decide(Snapshot(NOW, nodes, pending, active, policy=policy))
+
+
+def victims(result: Plan) -> dict[int, list[int]]:
+    return {one.job.id: sorted(victim.id for victim in one.victims) for one in result.preempts}
+
+
+def test_a_lower_priority_gives_way() -> None:
+    result = plan([node("a")], [waiting(1, 8)], [running(2, ("a", 0, 8))])
+    assert victims(result) == {1: [2]}
+    assert result.starts == []
+    assert result.waits[1].message == "its room is being made: waits for job 2 to end"
+
+
+def test_nobody_gives_way_to_an_equal_or_lower_one_or_against_his_will() -> None:
+    for held in (running(2, ("a", 0, 8), priority=50), running(2, ("a", 0, 8), preemptible=False)):
+        assert victims(plan([node("a")], [waiting(1, 8)], [held])) == {}
+
+
+def test_nobody_is_ended_where_the_gang_would_not_get_in() -> None:
+    """One node could be had, and both are needed: the other one runs something more important."""
+    active = [running(2, ("a", 0, 8)), running(3, ("b", 0, 1), priority=90)]
+    assert victims(plan([node("a"), node("b")], [waiting(1, 8, nodes=2)], active)) == {}
+    assert victims(plan([node("a"), node("b")], [waiting(1, 7, nodes=2)], active)) == {1: [2]}
+
+
+def test_what_fits_without_is_not_made_room_for() -> None:
+    assert victims(plan([node("a"), node("b")], [waiting(1, 8)], [running(2, ("a", 0, 8))])) == {}
+
+
+def test_the_cheapest_goes_who_lost_least_since_it_saved_itself() -> None:
+    old = running(2, ("a", 0, 8), age=90_000.0)
+    saved = dataclasses.replace(running(3, ("b", 0, 8), age=90_000.0), checkpointed_at=NOW - 10)
+    young = running(4, ("c", 0, 8), age=500.0)
+    warned = running(5, ("d", 0, 8), age=90_000.0, checkpoint_signal="USR1", checkpoint_lead=5.0)
+    every = running(6, ("e", 0, 8), age=90_002.0, checkpoint_every=100.0)
+    nodes = [node(name) for name in "abcde"]
+    order = []
+    active = [old, saved, young, warned, every]
+    while active:
+        (gone,) = victims(plan(nodes[: len(nodes)], [waiting(1, 8)], active))[1]
+        order.append(gone)
+        nodes = [
+            one for one in nodes if one.name != next(job for job in active if job.id == gone).placements[0].node
+        ]
+        active = [job for job in active if job.id != gone]
+    assert order == [6, 5, 3, 4, 2]
+
+
+def test_a_job_on_many_devices_is_dearer_than_two_small_ones() -> None:
+    large = running(2, *((name, 0, 8) for name in "bcde"))
+    small = [running(3, ("a", 0, 4)), running(4, ("a", 4, 4))]
+    nodes = [node(name) for name in "abcde"]
+    assert victims(plan(nodes, [waiting(1, 8)], [large, *small])) == {1: [3, 4]}
+
+
+def test_a_gang_takes_the_job_that_frees_both_its_nodes() -> None:
+    gang = running(2, ("a", 0, 8), ("b", 0, 8))
+    singles = [running(3, ("c", 0, 8)), running(4, ("d", 0, 8))]
+    nodes = [node(name) for name in "abcd"]
+    assert victims(plan(nodes, [waiting(1, 8, nodes=2)], [gang, *singles]))[1] in ([2], [3, 4])
+    assert len(victims(plan(nodes, [waiting(1, 8, nodes=3)], [gang, *singles]))[1]) == 2
+
+
+def test_those_not_needed_stay() -> None:
+    active = [running(2, ("a", 0, 1)), running(3, ("a", 1, 6)), running(4, ("a", 7, 1))]
+    assert victims(plan([node("a")], [waiting(1, 6)], active)) == {1: [3]}
+    assert victims(plan([node("a")], [waiting(1, 2)], active)) == {1: [2, 4]}
+
+
+def test_a_job_that_has_just_begun_is_left_alone_for_a_while() -> None:
+    held = running(2, ("a", 0, 8), age=30.0)
+    result = plan([node("a")], [waiting(1, 8)], [held], Policy(min_runtime=60.0))
+    assert (victims(result), result.wake_at) == ({}, NOW + 30.0)
+    own = dataclasses.replace(held, spec=dataclasses.replace(held.spec, min_runtime=0.0))
+    assert victims(plan([node("a")], [waiting(1, 8)], [own], Policy(min_runtime=60.0))) == {1: [2]}
+
+
+def test_an_administrator_may_forbid_it() -> None:
+    never = Policy(min_runtime=0.0, preempt=Whom.NEVER)
+    assert victims(plan([node("a")], [waiting(1, 8)], [running(2, ("a", 0, 8))], never)) == {}
+
+
+def stopping(job: Job, for_whom: int | None) -> Job:
+    return dataclasses.replace(job, state=JobState.STOPPING, reason="Preempted", gives_way_to=for_whom)
+
+
+def requeued(job: Job) -> Job:
+    return dataclasses.replace(job, state=JobState.PENDING, placements=(), started_at=None)
+
+
+def test_while_they_end_nobody_else_gets_what_is_free_already() -> None:
+    """Half of the gang's room is free, and a small job would fit into it."""
+    going = stopping(running(2, ("a", 0, 8)), 1)
+    pending = [waiting(1, 8, nodes=2), waiting(5, 1, priority=10, time_limit=1.0)]
+    result = plan([node("a"), node("b")], pending, [going])
+    assert (victims(result), result.starts) == ({}, [])
+
+
+def test_nobody_who_comes_later_takes_it_not_even_one_of_higher_priority() -> None:
+    going = stopping(running(2, ("a", 0, 8)), 1)
+    result = plan([node("a")], [waiting(1, 8), waiting(5, 8, priority=90)], [going])
+    assert (victims(result), result.starts) == ({}, [])
+    gone = requeued(going)
+    result = plan([node("a")], [waiting(1, 8), waiting(5, 8, priority=90), gone], [])
+    assert [start.job.id for start in result.starts] == [1]
+
+
+def test_when_the_one_they_went_for_is_gone_the_room_is_everybodys() -> None:
+    going = stopping(running(2, ("a", 0, 8)), 1)
+    result = plan([node("a"), node("b", 1)], [waiting(5, 1, priority=10)], [going])
+    assert [start.job.id for start in result.starts] == [5]
+
+
+def test_no_more_are_ended_than_it_takes_while_the_first_still_end() -> None:
+    going = stopping(running(2, ("a", 0, 8)), None)
+    result = plan([node("a"), node("b")], [waiting(1, 8)], [going, running(3, ("b", 0, 8))])
+    assert victims(result) == {}
+
+
+def test_behind_one_that_waits_long_room_is_made_only_where_that_does_not_matter() -> None:
+    """The first waits for an H100 node that is not to be had; the second may have the T4 that is lent out."""
+    t4 = Node("t", "e", 8, 1 << 40, (Device(0, "T4"),))
+    held = [running(2, ("a", 0, 8), priority=90), running(3, ("t", 0, 1))]
+    first = waiting(1, 8, priority=80)
+    second = Job(4, dataclasses.replace(spec(1, priority=80)), "t", "o", JobState.PENDING, NOW)
+    second = dataclasses.replace(second, spec=dataclasses.replace(second.spec, resources=Resources(1, ("T4",))))
+    assert victims(plan([node("a"), t4], [first, second], held)) == {4: [3]}
+    third = waiting(5, 1, priority=80)
+    lent = [running(2, ("a", 0, 7), priority=90), running(6, ("a", 7, 1))]
+    assert victims(plan([node("a")], [first, third], lent)) == {}
+
+
+# queues and quotas
+
+
+def queued(job: Job, queue: str) -> Job:
+    return dataclasses.replace(job, spec=dataclasses.replace(job.spec, queue=queue))
+
+
+def with_queues(pending: list[Job], active: list[Job], *queues: Queue) -> Plan:
+    return decide(Snapshot(NOW, [node("a")], pending, active, policy=AT_ONCE, queues=queues))
+
+
+def test_what_a_queue_borrowed_is_taken_back_whatever_the_priority() -> None:
+    active = [queued(running(2, ("a", 0, 4), priority=90), "b"), queued(running(3, ("a", 4, 4), priority=90), "b")]
+    pending = [queued(waiting(1, 4), "a"), queued(waiting(4, 4), "a")]
+    halves = (Queue("a", deserved=4), Queue("b", deserved=4))
+    assert victims(with_queues(pending, active, *halves)) == {1: [3]}
+    thirds = (Queue("a", deserved=4), Queue("b", deserved=8))
+    assert victims(with_queues(pending, active, *thirds)) == {}
+
+
+def test_a_higher_priority_of_a_queue_at_its_ceiling_takes_the_place_of_a_lower_one() -> None:
+    active = [queued(running(2, ("a", 0, 4)), "a")]
+    full = Queue("a", deserved=4, ceiling=4)
+    result = with_queues([queued(waiting(1, 4), "a")], active, full)
+    assert victims(result) == {1: [2]}
+    result = with_queues([queued(waiting(1, 6), "a")], active, full)
+    assert (victims(result), result.waits[1].reason) == ({}, "AssocGrpGRES")
+
+
+# the laws
+
+
+_STATES = [JobState.RUNNING] * 5 + [JobState.STARTING, JobState.STOPPING]
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> Snapshot:
+    """Up to four nodes, mostly full of running jobs, and jobs that wait."""
+    nodes = [node(f"n{at}", draw(st.integers(1, 4))) for at in range(draw(st.integers(1, 4)))]
+    field = field_of(nodes, ())
+    active = []
+    for number, wanted in enumerate(draw(st.lists(_specs((10, 50)), min_size=2, max_size=10)), 1):
+        engine, placements = field.fit(wanted)
+        if placements:
+            field.take(wanted, engine, placements)
+            active.append(_active(draw, number, wanted, engine, placements))
+    specs = draw(st.lists(_specs((10, 50, 80, 80)), min_size=1, max_size=6))
+    pending = [Job(number, wanted, "t", "o", JobState.PENDING, NOW) for number, wanted in enumerate(specs, 20)]
+    return Snapshot(NOW, nodes, pending, active, policy=Policy(min_runtime=60.0))
+
+
+def _active(draw: st.DrawFn, number: int, wanted: JobSpec, engine: str, placements: tuple[Placement, ...]) -> Job:
+    state = draw(st.sampled_from(_STATES))
+    age = draw(st.sampled_from([1000.0, 1000.0, 5000.0, 30.0]))
+    began = None if state is JobState.STARTING else NOW - age
+    for_whom = draw(st.none() | st.integers(20, 25)) if state is JobState.STOPPING else None
+    job = Job(number, wanted, "t", "o", state, NOW - age, began, None, 1, engine, placements)
+    return dataclasses.replace(job, gives_way_to=for_whom)
+
+
+def _specs(priorities: tuple[int, ...]) -> st.SearchStrategy[JobSpec]:
+    return st.builds(
+        lambda gpus, milli, nodes, priority, preemptible, limit: JobSpec(
+            command=("x",),
+            resources=Resources(gpus, milli=milli if gpus == 1 else 1000),
+            nodes=nodes,
+            priority=priority,
+            preemptible=preemptible,
+            time_limit=limit,
+        ),
+        st.sampled_from([1, 1, 2, 3, 4, 0]),
+        st.sampled_from([300, 1000]),
+        st.sampled_from([1, 1, 2, 3]),
+        st.sampled_from(priorities),
+        st.sampled_from([True, True, True, False]),
+        st.none() | st.sampled_from([10.0, 9000.0]),
+    )
+
+
+def _overbooked(snapshot: Snapshot, active: list[Job]) -> bool:
+    field = field_of(snapshot.nodes, active)
+    free = field.free[field.layout.model > 0]
+    return bool((free < 0).any() or (field.cpus < 0).any())
+
+
+@given(pools())
+@settings(deadline=None)
+def test_laws(snapshot: Snapshot) -> None:
+    result = decide(snapshot)
+    again = decide(snapshot)
+    assert (result.starts, result.preempts, result.waits) == (again.starts, again.preempts, again.waits)
+    started = [
+        dataclasses.replace(start.job, state=JobState.STARTING, engine=start.engine, placements=start.placements)
+        for start in result.starts
+    ]
+    assert not _overbooked(snapshot, [*snapshot.active, *started])
+    assert all(len(start.placements) == start.job.spec.nodes for start in result.starts)
+    ended = [victim for one in result.preempts for victim in one.victims]
+    assert len({victim.id for victim in ended}) == len(ended)
+    for one in result.preempts:
+        assert one.victims
+        assert all(victim.spec.preemptible for victim in one.victims)
+        assert all(victim.spec.priority < one.job.spec.priority for victim in one.victims)
+        assert all(victim.started_at is not None and NOW - victim.started_at >= 60.0 for victim in one.victims)
+    _check_admitted(snapshot, result, started)
+
+
+def _check_admitted(snapshot: Snapshot, result: Plan, started: list[Job]) -> None:
+    """When everything that is being ended is gone, all for whom somebody went get in, as a whole and together."""
+    ended = {victim.id for one in result.preempts for victim in one.victims}
+    left = [job for job in snapshot.active if job.id not in ended and job.state is not JobState.STOPPING]
+    admitted = [
+        dataclasses.replace(one.job, state=JobState.STARTING, engine=one.engine, placements=one.placements)
+        for one in result.preempts
+    ]
+    assert all(len(job.placements) == job.spec.nodes for job in admitted)
+    assert not _overbooked(snapshot, [*left, *started, *admitted])
+
+
+@given(pools())
+@settings(deadline=None)
+def test_nobody_is_ended_who_need_not_be(snapshot: Snapshot) -> None:
+    """Had one of them stayed, it would not get in. What is kept for jobs before it is left out of this."""
+    settled = all(job.state is not JobState.STOPPING for job in snapshot.active)
+    result = decide(snapshot)
+    for one in result.preempts[:1] if settled and not (result.starts or result.reserved) else ():
+        for spared in one.victims:
+            still = [job for job in snapshot.active if job is spared or job not in one.victims]
+            assert not field_of(snapshot.nodes, still).fit(one.job.spec)[1]
+
+
+@given(pools())
+@settings(deadline=None, max_examples=50)
+def test_it_comes_to_rest(snapshot: Snapshot) -> None:
+    """Played on, with nothing ending by itself, the pool stops changing: nobody displaces each other for ever."""
+    pending = {job.id: job for job in snapshot.pending}
+    active = {job.id: job for job in snapshot.active}
+    now, ends = snapshot.now, 0
+    for _ in itertools.repeat(None, 200):
+        now += 100.0
+        for job in [job for job in active.values() if job.state is JobState.STOPPING]:
+            del active[job.id]
+            pending[job.id] = requeued(job)
+        seen = dataclasses.replace(snapshot, now=now, pending=list(pending.values()), active=list(active.values()))
+        result = decide(seen)
+        if not result.starts and not result.preempts:
+            break
+        for start in result.starts:
+            del pending[start.job.id]
+            active[start.job.id] = dataclasses.replace(
+                start.job, state=JobState.RUNNING, started_at=now, engine=start.engine,
+                placements=start.placements, gives_way_to=None,
+            )  # fmt: skip
+        for one in result.preempts:
+            ends += len(one.victims)
+            for victim in one.victims:
+                active[victim.id] = stopping(victim, one.job.id)
+    else:
+        raise AssertionError(f"after {ends} preemptions it still goes on")
+
+
+def test_work_lost_is_counted_in_device_seconds() -> None:
+    policy = Policy(restart=60.0, checkpoint_every=1800.0)
+    assert lost(running(1, ("a", 0, 4), ("b", 0, 4), age=100.0), NOW, policy) == 8 * (100.0 + 60.0)
+    assert lost(running(1, ("a", 0, 4), age=9_000.0), NOW, policy) == 4 * (1800.0 + 60.0)
