@@ -17,7 +17,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("units", "errors", "clock", "typed", "probe", "environment", "contents", "depot"),
     (
         "account", "balance", "cluster", "endpoint", "engine", "engine_config", "expectation", "explanation",
-        "file", "finding", "foreign", "home", "hostlist", "job", "job_environment", "jobfile", "model",
+        "explanation_words", "file", "finding", "foreign", "home", "hostlist", "job", "job_environment", "jobfile",
+        "model",
         "node_drain", "node_move", "notebook", "page", "queue", "queue_standing", "queue_window",
         "queuefile", "sbatch", "sbatch_directives", "shipment", "signal", "spelling", "telemetry", "topology",
         "usage",

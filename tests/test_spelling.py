@@ -34,6 +34,8 @@ from stoker.units import parse_bytes, parse_duration
         ("T4:0.5", Accelerators(1, ("T4",), 500)),
         ("0.25", Accelerators(1, (), 250)),
         ("910B:2", Accelerators(2, ("910B",))),
+        ("H100|h20:8", Accelerators(8, ("H100", "H20"))),
+        ("H100|:8", None),
         ("H100:", None),
         (":8", None),
         ("H100:1.5", None),

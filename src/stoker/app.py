@@ -20,7 +20,9 @@ from stoker.control.courier import Courier
 from stoker.control.drains import DrainDesk
 from stoker.control.endpoints import EndpointDesk
 from stoker.control.engines import EngineDesk
+from stoker.control.explanations import ExplanationDesk
 from stoker.control.files import FileDesk
+from stoker.control.forecasts import Forecasts
 from stoker.control.jobs import JobDesk
 from stoker.control.loop import Dispatcher
 from stoker.control.luggage import Luggage, with_partition
@@ -56,6 +58,7 @@ from stoker.store.home import HomeLock
 from stoker.store.jobs import Filter, JobStore
 from stoker.store.lease import Lease
 from stoker.store.moves import MoveStore
+from stoker.store.predictions import PredictionStore
 from stoker.store.promotions import PromotionJournal
 from stoker.store.queues import QueueStore
 from stoker.store.registry import Registry
@@ -140,6 +143,9 @@ class App:
             self.files.content,
             self.queues.homed,
         )
+        self.forecasts = Forecasts(PredictionStore(self.database), self.dispatcher, self.clock)
+        self.explanations = ExplanationDesk(job_store, self.dispatcher, self.forecasts, self.clock)
+        self.forecaster = Carrier(self.changes, (self.forecasts.sweep,), name="forecaster")
         self.engines = EngineDesk(
             EngineStore(self.database), job_store, self.roster, self.dispatcher, self._build_engine, self.clock
         )
@@ -260,11 +266,13 @@ class App:
         self.dispatcher.start()
         self.carrier.start()
         self.mover.start()
+        self.forecaster.start()
 
     def stop(self) -> None:
         """Stop them and let go of the home. Jobs go on."""
         self.carrier.stop()
         self.mover.stop(_PATIENCE_S)
+        self.forecaster.stop()
         self.dispatcher.stop()
         for engine in self.roster.values():
             engine.close()

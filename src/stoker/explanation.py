@@ -35,6 +35,15 @@ class Cause(StrEnum):
     RESOURCES = "resources"  # too little is free
 
 
+# Causes that asking differently may overcome.
+FOR_ROOM = frozenset(
+    {
+        Cause.NEVER, Cause.DRAINED, Cause.TAINTS, Cause.FAILED_DEVICES, Cause.TOPOLOGY, Cause.FRAGMENTATION,
+        Cause.RESOURCES, Cause.ENGINE_AWAY, Cause.RESERVATION, Cause.PRIORITY, Cause.QUOTA,
+    }
+)  # fmt: skip
+
+
 class Refusal(StrEnum):
     """What a node lacks for one node's part of a job. Each node counts under exactly one, the first that holds."""
 

@@ -68,7 +68,7 @@ def lower_bound(text: str) -> str:
 
 
 def parse_accelerators(text: str) -> Accelerators:
-    """Of ``8``, ``H100``, ``H100:8``, ``h100=8`` or a share of one device: ``T4:0.5``.
+    """Of ``8``, ``H100``, ``H100:8``, ``h100=8``, either of several ``H100|H20:8``, or a share: ``T4:0.5``.
 
     Names of models are upper case from here on: ``a100`` in a gres line and ``A100`` on a data sheet are one.
     """
@@ -76,9 +76,10 @@ def parse_accelerators(text: str) -> Accelerators:
     if not colon and _is_number(name):
         name, number = "", name
     count = number.strip() if colon or not name else "1"
-    if ((colon or name) and not _MODEL.match(name)) or not _is_number(count):
+    names = name.split("|")
+    if ((colon or name) and not all(map(_MODEL.match, names))) or not _is_number(count):
         raise BadInput(f'"{text}" names no accelerators; write for example 8, H100:8 or T4:0.5')
-    models = (name.upper(),) if name else ()
+    models = tuple(dict.fromkeys(model.upper() for model in names)) if name else ()
     whole, _, fraction = count.partition(".")
     if not fraction.strip("0"):
         return Accelerators(parse_count(whole, what="accelerators"), models)

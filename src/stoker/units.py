@@ -94,6 +94,17 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 86400} d" + (f" {rest} h" if rest else "")
 
 
+_TIME_WORDS = {"zh": {"ms": "毫秒", "s": "秒", "min": "分", "h": "小时", "d": "天"}}
+_TIME_UNIT = re.compile(r"\b(ms|s|min|h|d)\b")
+
+
+def duration_in(language: str, seconds: float) -> str:
+    """`format_duration` in the words of `language`: ``5 分 3 秒``."""
+    text = format_duration(max(0.0, seconds))
+    words = _TIME_WORDS.get(language)
+    return _TIME_UNIT.sub(lambda match: words[match[1]], text) if words else text
+
+
 def format_clock(seconds: float) -> str:
     """Elapsed time as squeue prints it: ``5:03``, ``2:10:00``, ``3-04:00:00``."""
     whole = int(seconds)

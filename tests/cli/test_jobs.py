@@ -134,8 +134,11 @@ def test_a_waiting_job_says_why_and_dependencies_hold(stoker: Stoker, site: Site
     client = site.client()
     while not all(client.jobs.get(int(number)).reason for number in (second, third)):
         pass  # until the scheduler has looked at them
-    assert "Resources" in stoker("why", second).out
+    assert "it needs 8 × H100; 0 of the 8 devices that it could use are free" in stoker("why", second).out
     assert "first" in stoker("why", "second").out
+    assert "too few free devices" in stoker("why", second, "--nodes").out
+    assert stoker("why", second, "--json").json["because"]["cause"] == "resources"
+    assert "已等待" in stoker("--lang", "zh", "why", second).out
     assert "(Dependency)" in stoker("jobs", "-t", "PD").out
     nodes = stoker("nodes").out.splitlines()[1].split()
     assert "busy" in nodes

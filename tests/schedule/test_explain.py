@@ -78,7 +78,7 @@ def test_enough_is_free_but_in_slivers() -> None:
     assert found.because.cause is Cause.FRAGMENTATION
     assert (found.because.values["free"], found.because.values["largest"]) == (4, 2)
     assert found.because.values["slivers"] == 2
-    assert offered(found)[ChangeKind.DEVICES] == {"devices": 2, "was": 4, "nodes": 1}
+    assert offered(found)[ChangeKind.DEVICES] == {"devices": 2, "was": 4}
 
 
 def test_devices_are_free_without_cpus_beside_them() -> None:
@@ -103,7 +103,7 @@ def test_another_model_is_free() -> None:
     found = ask(nodes, [job(2, resources=gpus(2, models=("H100",)))], active)
     assert found.because.cause is Cause.RESOURCES
     assert found.refusals == {Refusal.DEVICES: 1, Refusal.MODEL: 1}
-    assert offered(found)[ChangeKind.MODEL] == {"model": "H20", "was": "H100"}
+    assert offered(found)[ChangeKind.MODEL] == {"model": "H20", "models": "H100", "devices": 2}
     assert found.changes[0].where == ("b",)
 
 
@@ -213,7 +213,7 @@ def test_a_quota_keeps_it() -> None:
     assert told == {"limit": "ceiling", "queue": "small", "most": 4.0, "held": 2.0, "wanted": 4.0}
     assert offered(found) == {
         ChangeKind.QUEUE: {"queue": "big", "was": "small"},
-        ChangeKind.DEVICES: {"devices": 2, "was": 4, "nodes": 1},
+        ChangeKind.DEVICES: {"devices": 2, "was": 4},
     }
 
 

@@ -17,6 +17,7 @@ from stoker.api.changes import Pulse, pulse_of
 from stoker.api.fields import Before, JobId, Limit, Text
 from stoker.api.wire import Json
 from stoker.app import App
+from stoker.explanation import Explanation
 from stoker.finding import Finding
 from stoker.job import Job, JobEvent, JobKind, JobSpec, JobState
 from stoker.page import Page
@@ -133,6 +134,18 @@ def telemetry(job_id: JobId, app: Platform, who: Caller) -> Response:
 def why(job_id: JobId, app: Platform, who: Caller) -> Response:
     """Why the job waits, or why it failed, and what to do."""
     return Json(app.jobs.why(job_id, who))
+
+
+@router.get("/{job_id}/explanation", response_model=Explanation)
+def explanation(
+    job_id: JobId,
+    app: Platform,
+    who: Caller,
+    *,
+    nodes: Annotated[bool, Query(description="also what each node lacks")] = False,
+) -> Response:
+    """Of a waiting job: the one cause, changes that would start it, who holds what it waits for, its start."""
+    return Json(app.explanations.explain(job_id, who, nodes=nodes))
 
 
 @router.get("/{job_id}/logs", response_class=PlainTextResponse)

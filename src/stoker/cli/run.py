@@ -61,7 +61,7 @@ def run(
     ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(help="Passed to the script.")] = None,
     name: Annotated[str, typer.Option("--name", "-J", help="Name of the job.")] = "",
-    gpus: Annotated[str, typer.Option(help="Devices on each node: 2, H100:8 or T4:0.5.")] = "",
+    gpus: Annotated[str, typer.Option(help="Devices on each node: 2, H100:8, H100|H20:8 or T4:0.5.")] = "",
     cpus: Annotated[int | None, typer.Option("--cpus", "-c", help="CPUs on each node.")] = None,
     mem: Annotated[str, typer.Option(help="Memory on each node: 16G.")] = "",
     nodes: Annotated[int | None, typer.Option("--nodes", "-N", help="Number of nodes.")] = None,

@@ -23,6 +23,11 @@ def use(given: str = "") -> None:
     _language = wanted if wanted in LANGUAGES else "en"
 
 
+def language() -> str:
+    """The caller's language: one of `LANGUAGES`."""
+    return _language
+
+
 def t(text: str, **values: object) -> str:
     """`text` in the caller's language, with its ``{places}`` filled."""
     if _language == "zh":
@@ -96,6 +101,44 @@ ZH: Mapping[str, str] = {
     "WHEN": "时间",
     "ATTEMPT": "次数",
     "REASON": "原因",
+    # why a job waits
+    'job {label} "{name}" waits since {span}': "作业 {label}“{name}”已等待 {span}",
+    "Starts": "预计启动",
+    "Or now": "立即启动",
+    "Held by": "占用者",
+    "Ahead": "排在前面",
+    "Nodes": "节点",
+    "not known: it hangs on a job without a time limit": "未知：取决于没有时间上限的作业",
+    "not known: waiting alone does not help": "未知：仅靠等待无济于事",
+    "about {at} (in {span})": "约 {at}（{span}后）",
+    ", eight of ten between {low} and {high}": "，八成把握在 {low} 至 {high}",
+    "; at {at} if what runs uses its whole limit": "；若在运行的作业用满时间上限则为 {at}",
+    "how good such forecasts are is not measured yet: {count} compared so far":
+        "此类预测的误差尚未测得：目前仅比对了 {count} 次",
+    "measured on {count} forecasts: jobs waited {middle} of what was predicted ({low} to {high})":
+        "实测 {count} 次预测：实际等待为预测的 {middle}（{low} 至 {high}）",
+    " (on {where})": "（{where}）",
+    "a job of somebody else: {what}, {until}": "他人的作业：{what}，{until}",
+    "and {count} more": "另有 {count} 个",
+    '{job} "{name}" of {owner}{where}: {what}, {until}': "{job}“{name}”（{owner}{where}）：{what}，{until}",
+    "1 device": "1 个加速器",
+    "{count} devices": "{count} 个加速器",
+    "{count} CPUs": "{count} 个 CPU",
+    "no time limit": "无时间上限",
+    "until {at} at the latest": "最迟到 {at}",
+    "nobody: it is first in line": "无：排在第一",
+    "in line before it: {ahead}; that want the same nodes: {rivals}":
+        "排在前面的作业：{ahead}；其中要用相同节点的：{rivals}",
+    '{job} "{name}" of {owner}: priority {priority}, {what}': "{job}“{name}”（{owner}）：优先级 {priority}，{what}",
+    "no device": "不用加速器",
+    "no single change that was tried starts it now": "所试的单项改动都不能让它立即启动",
+    "NODE": "节点",
+    "ENGINE": "引擎",
+    "CPUS": "CPU",
+    "MEMORY": "内存",
+    "LACKS": "缺少",
+    "FREE": "空闲",
+    "WHY": "说明",
     # states of jobs
     "pending": "排队中",
     "starting": "启动中",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -11,9 +12,12 @@ from stoker.cli.render import AsJson, clean, print_json, say, width
 from stoker.cli.session import connect
 from stoker.cli.shipments import SHIP
 from stoker.cli.texts import t
+from stoker.cli.waiting import waiting
 from stoker.client import Client
-from stoker.errors import NotFound
+from stoker.errors import Conflict, NotFound
+from stoker.explanation import Explanation
 from stoker.finding import Finding, Verdict
+from stoker.job import JobState
 from stoker.shipment import Shipment, ShipmentState, StageState
 
 _MARGIN = 10  # cells of the words on the left
@@ -21,27 +25,42 @@ _MARGIN = 10  # cells of the words on the left
 
 def why(
     thing: Annotated[str, typer.Argument(metavar="THING", help="A job, a shipment, or the name of one.")],
+    nodes: Annotated[bool, typer.Option("--nodes", help="What each node lacks for a waiting job.")] = False,
     json: AsJson = False,
 ) -> None:
     """Why a job waits or failed, and what to do.
 
-    Of a shipment, the stage that waits or failed.
+    Of a shipment, the stage that waits or failed. Of a waiting job: the one cause, when it will start, what would
+    start it now (each was tried), who holds what it waits for, and its place in line.
     """
     client = connect()
-    finding = _finding(client, thing)
+    found = _answer(client, thing, nodes=nodes)
     if json:
-        print_json(finding)
+        print_json(found)
+    elif isinstance(found, Explanation):
+        say(waiting(found, nodes=nodes))
     else:
-        say(explain(finding))
+        say(explain(found))
 
 
-def _finding(client: Client, thing: str) -> Finding:
+def _answer(client: Client, thing: str, *, nodes: bool) -> Finding | Explanation:
     shipment = _shipment(client, thing)
-    if shipment is None:
-        return client.jobs.why(one_job(client, thing).id)
+    if shipment is not None:
+        return _of_shipment(client, shipment, nodes=nodes)
+    return _of_job(client, one_job(client, thing).id, nodes=nodes)
+
+
+def _of_job(client: Client, job_id: int, *, nodes: bool) -> Finding | Explanation:
+    if client.jobs.get(job_id).state is JobState.PENDING:
+        with suppress(Conflict):  # it has begun meanwhile
+            return client.jobs.explanation(job_id, nodes=nodes)
+    return client.jobs.why(job_id)
+
+
+def _of_shipment(client: Client, shipment: Shipment, *, nodes: bool) -> Finding | Explanation:
     run = next((r for r in shipment.stages if r.state in (StageState.FAILED, StageState.RUNNING)), None)
     if run is not None and run.job is not None:
-        return client.jobs.why(run.job)
+        return _of_job(client, run.job, nodes=nodes)
     if shipment.state is ShipmentState.FAILED:
         stage = str(run.stage) if run is not None else ""
         again = f"stoker ship --resume {shipment.id}"

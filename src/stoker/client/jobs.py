@@ -10,6 +10,7 @@ from uuid import uuid4
 from stoker.client.changes import looks
 from stoker.client.connection import Connection
 from stoker.errors import Away, BadInput
+from stoker.explanation import Explanation
 from stoker.finding import Finding
 from stoker.job import Job, JobEvent, JobKind, JobSpec, JobState
 from stoker.page import Page
@@ -102,6 +103,13 @@ class Jobs:
     def why(self, job_id: int) -> Finding:
         """Why it waits, or how it ended."""
         return self._connection.get(Finding, f"{_PATH}/{job_id}/why")
+
+    def explanation(self, job_id: int, *, nodes: bool = False) -> Explanation:
+        """Why it waits, what would start it and when it will; with `nodes` also what each node lacks.
+
+        Raises Conflict for a job that does not wait.
+        """
+        return self._connection.get(Explanation, f"{_PATH}/{job_id}/explanation", nodes=str(nodes).lower())
 
     def logs(self, job_id: int, *, stream: str = "stdout", offset: int = 0, attempt: int | None = None) -> bytes:
         """All output so far, from byte `offset`, of the last attempt unless told."""

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import re
 
 from stoker import units
-
-_TIME_WORDS = {"zh": {"ms": "毫秒", "s": "秒", "min": "分", "h": "小时", "d": "天"}}
-_TIME_UNIT = re.compile(r"\b(ms|s|min|h|d)\b")
 
 
 def duration(seconds: float | None, language: str) -> str:
     """``5 min 3 s``, ``5 分 3 秒``; a dash for None."""
-    if seconds is None:
-        return "–"
-    text = units.format_duration(max(0.0, seconds))
-    words = _TIME_WORDS.get(language)
-    return _TIME_UNIT.sub(lambda match: words[match[1]], text) if words else text
+    return "–" if seconds is None else units.duration_in(language, seconds)
 
 
 def number(value: float | None) -> str:

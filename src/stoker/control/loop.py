@@ -76,6 +76,8 @@ class Dispatcher:
         self._thread: threading.Thread | None = None
         self.waits: Mapping[int, Wait] = {}
         self.seen = Snapshot(0.0, (), (), ())  # the pool as the last pass left it
+        # `seen`, and what was decided of those that wait there; None: this process decides nothing.
+        self.decided: tuple[Snapshot, Plan] | None = None
         self.passed_at = 0.0  # when the last whole pass began; 0 while another process dispatches
         self._fleet.notify(self.wake)
         self._fleet.look(())  # so that what can never run is refused from the first submission on
@@ -128,7 +130,7 @@ class Dispatcher:
         """One pass; returns after how many seconds the next is due even if nothing happens."""
         began = self._clock.now()
         if not self._lease.held():
-            self.passed_at = 0.0
+            self.passed_at, self.decided = 0.0, None
             if self._consumption:
                 self._consumption.forget()
             return _LEASE_SECONDS
@@ -146,6 +148,7 @@ class Dispatcher:
         self.waits = plan.waits
         self._apply(plan)
         self.seen = replace(snapshot, pending=self._ledger.pending(), active=self._ledger.active())
+        self.decided = self.seen, replace(plan, starts=(), fails={})
         self.passed_at = began
         return self._next_due(plan)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stoker.cluster import WHOLE
-from stoker.explanation import Because, Cause, Change, ChangeKind, Refusal, Value
+from stoker.explanation import FOR_ROOM, Because, Cause, Change, ChangeKind, Refusal, Value
 from stoker.job import Job, JobSpec
 from stoker.queue import DEFAULT, may_use
 from stoker.schedule.decide import decide
@@ -27,10 +27,6 @@ _TRIED = 4  # of one kind, from the smallest on, where room alone does not decid
 _MINUTE = 60.0
 _MOST_PRIORITY = 100
 _NAMED = 4  # nodes named of where it would start
-_SPACE = (
-    Cause.NEVER, Cause.DRAINED, Cause.TAINTS, Cause.FAILED_DEVICES, Cause.TOPOLOGY, Cause.FRAGMENTATION,
-    Cause.RESOURCES, Cause.ENGINE_AWAY, Cause.RESERVATION, Cause.PRIORITY, Cause.QUOTA,
-)  # fmt: skip
 
 
 class _Idea(NamedTuple):
@@ -52,7 +48,7 @@ def changes(
     cause = because.cause
     if cause is Cause.ARRAY_LIMIT:
         ideas: Iterable[Iterable[_Idea]] = (_array(job),)
-    elif cause in _SPACE:
+    elif cause in FOR_ROOM:
         ideas = _ideas(snapshot, job, plan, field, found, _quota_left(because))
     else:
         return ()
@@ -175,7 +171,9 @@ def _models(spec: JobSpec, field: Field) -> Iterator[_Idea]:
     named = {device.model.lower(): device.model for node in field.layout.nodes for device in node.devices}
     for model in sorted(named.keys() - {model.lower() for model in need.models}):
         wider = replace(need, models=(*need.models, named[model]))
-        values: dict[str, Value] = {"model": named[model], "was": " or ".join(need.models)}
+        values: dict[str, Value] = {
+            "model": named[model], "models": " or ".join(need.models), "devices": need.accelerators,
+        }  # fmt: skip
         yield _Idea(ChangeKind.MODEL, 0.35, replace(spec, resources=wider), values)
 
 
@@ -210,7 +208,9 @@ def _devices(spec: JobSpec, quota: float) -> Iterator[_Idea]:
     need = spec.resources
     most = min(need.accelerators - 1, quota * WHOLE / (spec.nodes * need.milli))
     for count in range(int(most), 0, -1):
-        values: dict[str, Value] = {"devices": count, "was": need.accelerators, "nodes": spec.nodes}
+        values: dict[str, Value] = {"devices": count, "was": need.accelerators}
+        if need.models:
+            values["models"] = " or ".join(need.models)
         asked = replace(spec, resources=replace(need, accelerators=count))
         yield _Idea(ChangeKind.DEVICES, 1 - count / need.accelerators, asked, values)
 

@@ -59,15 +59,17 @@ def explain(
     lasting: Lasting | None = None,
     accuracy: Accuracy | None = None,
     nodes: bool = False,
+    offer: bool = True,
 ) -> Explanation:
     """Why `job`, which is pending in `snapshot`, does not run. `plan` is what was decided on it; None: decide.
 
-    `lasting` is how long jobs ran so far, `accuracy` how good earlier forecasts were. With `nodes` each is told.
+    `lasting` is how long jobs ran so far, `accuracy` how good earlier forecasts were. With `nodes` each is told;
+    without `offer` no changes are looked for.
     """
     plan = decide(snapshot) if plan is None else plan
     case = _Case.of(snapshot, job, plan)
     because = _because(case)
-    offered = changes(snapshot, job, plan, because, case.field, case.found, case.pool)
+    offered = () if not offer else changes(snapshot, job, plan, because, case.field, case.found, case.pool)
     rivals = case.rivals()
     holding = _holding(case)
     holders = _holders(case, holding)
@@ -200,7 +202,7 @@ def _told(case: _Case, wait: Wait) -> dict[str, Value]:
 
 def _for_room(case: _Case) -> Because:
     """There is too little room, or it is not for this job."""
-    spec, found = case.job.spec, case.found
+    spec = case.job.spec
     if case.most(case.could) < spec.nodes:
         return _hopeless(case)
     if case.before.fit(spec)[1]:
@@ -211,15 +213,22 @@ def _for_room(case: _Case) -> Because:
             return Because(Cause.RESERVATION, _of_reservation(case, owner))
         return Because(Cause.PRIORITY, {"ahead": len(case.ahead), "starting": len(case.plan.starts)})
     asked = _asked(spec)
+    if spec.exclusive:
+        return Because(Cause.RESOURCES, asked | {"exclusive": 1})
     if spec.resources.accelerators:
-        asked |= _free_devices(case)
-        enough = int(asked["free"]) >= spec.nodes * spec.resources.accelerators
+        free = _free_devices(case)
+        enough = int(free["free"]) >= spec.nodes * spec.resources.accelerators
+    elif _lacks(case, Refusal.MEMORY) and not _lacks(case, Refusal.CPUS):
+        free = _free_memory(case)
+        enough = int(free["free_memory_bytes"]) >= spec.nodes * spec.resources.memory
     else:
-        asked |= _free_cpus(case)
-        enough = int(asked["free_cpus"]) >= spec.nodes * max(1, spec.resources.cpus) and not spec.exclusive
-    lacking = found.of((Refusal.CPUS, Refusal.MEMORY))
-    asked["starved"] = int(lacking.sum())
-    return Because(Cause.FRAGMENTATION if enough else Cause.RESOURCES, asked)
+        free = _free_cpus(case)
+        enough = int(free["free_cpus"]) >= spec.nodes * max(1, spec.resources.cpus)
+    return Because(Cause.FRAGMENTATION if enough else Cause.RESOURCES, asked | free)
+
+
+def _lacks(case: _Case, refusal: Refusal) -> int:
+    return int(case.found.of((refusal,)).sum())
 
 
 def _hopeless(case: _Case) -> Because:
@@ -269,9 +278,9 @@ def _reserved_for(case: _Case) -> int | None:
 def _of_reservation(case: _Case, owner: int) -> dict[str, Value]:
     kept = case.plan.reserved[owner]
     job = next((one for one in case.ahead if one.id == owner), None)
-    values: dict[str, Value] = {"job": job.label if job else str(owner), "nodes": len(kept.placements)}
+    values: dict[str, Value] = {"job": job.label if job else str(owner)}
     if job is not None:
-        values["devices"] = devices_of(job)
+        values |= _asked(job.spec)
     if np.isfinite(kept.at):
         values["in_s"] = max(0.0, kept.at - case.snapshot.now)
     return values
@@ -299,6 +308,7 @@ def _free_devices(case: _Case) -> dict[str, Value]:
         "largest": int(free.max(initial=0)),
         "slivers": int(slivers.sum()),
         "whole": int((free >= case.job.spec.resources.accelerators).sum()),
+        "starved": _lacks(case, Refusal.CPUS) + _lacks(case, Refusal.MEMORY),
     }
 
 
@@ -308,6 +318,11 @@ def _free_cpus(case: _Case) -> dict[str, Value]:
     return {
         "free_cpus": int(free.sum()), "total_cpus": int(total.sum()), "largest_cpus": int(free.max(initial=0)),
     }  # fmt: skip
+
+
+def _free_memory(case: _Case) -> dict[str, Value]:
+    free = np.maximum(case.field.room.memory[case.could], 0)
+    return {"free_memory_bytes": int(free.sum()), "largest_memory_bytes": int(free.max(initial=0))}
 
 
 # who is in its way

@@ -76,6 +76,16 @@ events = Table(
     sqlite_autoincrement=True,
 )
 
+# When waiting jobs were expected to start; what came stands in `jobs`.
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("job", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("at", Float, nullable=False),
+    Column("start", Float, nullable=False),
+)
+
 # A request repeated with the same Idempotency-Key gets the jobs of the first.
 submissions = Table(
     "submissions",

@@ -1,0 +1,67 @@
+"""Explanations in words: each code has a sentence in each language, with the same values."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+
+from stoker import explanation_words as words
+from stoker.explanation import Because, Cause, Change, ChangeKind, Refusal
+from stoker.spelling import parse_accelerators
+
+
+def _places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+@pytest.mark.parametrize("texts", [words._ASKED, words._CAUSES, words._CHANGES, words._REFUSALS])
+def test_both_languages_name_the_same_values(texts: dict[str, tuple[str, str]]) -> None:
+    for key, (english, chinese) in texts.items():
+        assert _places(english) == _places(chinese), key
+
+
+def test_every_code_has_its_words() -> None:
+    assert {key.partition(".")[0] for key in words._CAUSES} == set(Cause)
+    assert set(words._CHANGES) | {ChangeKind.WAIT} == set(ChangeKind)
+    assert set(words._REFUSALS) == set(Refusal)
+
+
+@pytest.mark.parametrize(
+    ("because", "english", "chinese"),
+    [
+        (
+            Because(
+                Cause.FRAGMENTATION,
+                {"devices": 4, "models": "H100", "nodes": 2, "free": 9, "total": 16, "largest": 3, "starved": 0},
+            ),
+            "it needs 4 × H100 on each of 2 nodes; 9 of 16 devices are free, but in slivers: at most 3 on one node",
+            "需要 2 个节点各 4 × H100；16 个加速器中空闲 9 个，但很零散：单个节点最多 3 个",
+        ),
+        (
+            Because(Cause.RESERVATION, {"job": "17_2", "devices": 8, "nodes": 8, "in_s": 7200.0}),
+            "there is room, kept for job 17_2 (8 devices on each of 8 nodes), which begins in 2 h at the latest",
+            "有空位，但为作业 17_2（8 个节点各 8 个加速器）预留，它最迟2 小时后开始",
+        ),
+        (
+            Because(Cause.QUOTA, {"limit": "ceiling", "queue": "q", "most": 4.0, "held": 2.5, "wanted": 2.0}),
+            'queue "q" may hold 4 devices and holds 2.5; this job wants 2',
+            "队列“q”最多占用 4 个加速器，已占用 2.5 个；本作业需要 2 个",
+        ),
+    ],
+)
+def test_a_cause_is_one_sentence(because: Because, english: str, chinese: str) -> None:
+    assert words.cause_in("en", because) == english
+    assert words.cause_in("zh", because) == chinese
+
+
+def test_a_change_says_with_which_option_it_is_asked_for() -> None:
+    change = Change(ChangeKind.MODEL, {"model": "H20", "models": "H100 or A100", "devices": 8}, 0.3)
+    assert words.change_in("en", change) == "take H20 as well as H100 or A100"
+    assert words.option_of(change) == "--gpus 'H100|A100|H20:8'"
+    assert parse_accelerators("H100|A100|H20:8").models == ("H100", "A100", "H20")
+    shorter = Change(ChangeKind.SHORTER, {"limit_s": 3540.0}, 0.1)
+    assert words.option_of(shorter) == "--time 59"
+    memory = Change(ChangeKind.MEMORY, {"memory_bytes": 4 << 30, "was_bytes": 8 << 30}, 0.1)
+    assert words.option_of(memory) == "--mem 4096M"
+    assert "4.0 GiB" in words.change_in("zh", memory)
