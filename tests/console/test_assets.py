@@ -77,5 +77,5 @@ def test_every_icon_that_is_used_is_drawn() -> None:
 def test_the_docs_name_every_shortcut() -> None:
     docs = (Path(__file__).parents[2] / "docs" / "console.md").read_text()
     keys = re.findall(r'\{\{ ui\.nav\("[^"]+", "\w+", "(\w)"\) \}\}', (TEMPLATES / "base.html").read_text())
-    assert len(keys) == 8
+    assert len(keys) == 9
     assert all(f"`{key}`" in docs for key in (*keys, "g", "/", "?", "Enter", "Esc"))

@@ -32,6 +32,7 @@ PAGES = {
     "endpoint": "/endpoints/gpu-ops?beside=smollm2-base",
     "plans": "/plans?count=1016",
     "notebooks": "/notebooks",
+    "queues": "/queues",
     "keys": "/keys",
 }
 LOOKS = [("en", "light", 1440), ("zh", "dark", 1440), ("zh", "light", 1100), ("en", "light", 420)]

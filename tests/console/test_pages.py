@@ -44,10 +44,11 @@ PATHS = (
     "/plans?card=B200-SXM-180GB&count=100000&model=SN5600",
     "/plans?count=0",
     "/notebooks",
+    "/queues",
     "/keys",
     "/login",
 )
-BARE_PATHS = ("/", "/jobs", "/shipments", "/models", "/endpoints", "/notebooks", "/keys")
+BARE_PATHS = ("/", "/jobs", "/shipments", "/models", "/endpoints", "/notebooks", "/queues", "/keys")
 
 
 def look(visitor: httpx.Client, path: str) -> Page:
@@ -83,7 +84,7 @@ def test_an_empty_platform_teaches_the_next_command(bare: Platform, path: str, l
         page = look(visitor, path)
     check(page, language)
     if path != "/keys":
-        assert re.search(r"stoker (run|ship|notebook) ", page.text)
+        assert re.search(r"stoker (run|ship|notebook|queue) ", page.text)
 
 
 def test_chinese_pages_hold_no_english_of_ours(furnished: Platform) -> None:

@@ -16,6 +16,7 @@ from stoker.job import Job, JobEvent, JobState
 from stoker.model import ModelVersion, Promotion
 from stoker.node_move import NodeMove
 from stoker.notebook import Link, Notebook, Site
+from stoker.queue_standing import Standing
 from stoker.shipment import Shipment, Stage
 from stoker.telemetry import Telemetry
 
@@ -110,6 +111,10 @@ class Notebooks(Protocol):
     def stop(self, job_id: int, who: Account) -> object: ...
 
 
+class Queues(Protocol):
+    def find(self, who: Account) -> Sequence[Standing]: ...
+
+
 class Desks(Protocol):
     """The app, as far as the console needs it."""
 
@@ -129,4 +134,6 @@ class Desks(Protocol):
     def moves(self) -> Moves: ...
     @property
     def notebooks(self) -> Notebooks: ...
+    @property
+    def queues(self) -> Queues: ...
     def nodes(self, who: Account) -> Sequence[Node]: ...

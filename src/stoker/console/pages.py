@@ -20,6 +20,7 @@ from stoker.console import (
     notebooks,
     overview,
     plans,
+    queues,
     render,
     session,
     shipments,
@@ -39,7 +40,20 @@ def router(app: Desks, clock: Clock | None = None) -> APIRouter:
         request.state.stoker_console = console
 
     root = APIRouter(dependencies=[Depends(attach)], include_in_schema=False)
-    for part in (session, _shared, overview, moves, jobs, shipments, models, endpoints, notebooks, plans, keys):
+    for part in (
+        session,
+        _shared,
+        overview,
+        moves,
+        jobs,
+        shipments,
+        models,
+        endpoints,
+        notebooks,
+        queues,
+        plans,
+        keys,
+    ):
         root.include_router(part if isinstance(part, APIRouter) else part.router)
     return root
 
