@@ -18,10 +18,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "account", "balance", "cluster", "endpoint", "engine", "engine_config", "expectation", "explanation",
         "explanation_words", "file", "finding", "foreign", "home", "hostlist", "job", "job_environment", "jobfile",
-        "model",
-        "node_drain", "node_move", "notebook", "page", "queue", "queue_standing", "queue_window",
+        "model", "node_drain", "node_move", "node_topology", "notebook", "page", "queue", "queue_standing",
+        "queue_window",
         "queuefile", "sbatch", "sbatch_directives", "shipment", "signal", "spelling", "telemetry", "topology",
-        "usage",
+        "topology_file", "usage",
     ),
     ("perf",),
     ("judge",),

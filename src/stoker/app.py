@@ -34,6 +34,7 @@ from stoker.control.queues import QueueDesk
 from stoker.control.rights import require
 from stoker.control.roster import Roster
 from stoker.control.shipments import ShipmentDesk
+from stoker.control.topology import TopologyDesk
 from stoker.depot import Depot, is_remote, read_credentials
 from stoker.engine import Engine
 from stoker.engine_config import EngineConfig, settings_of
@@ -63,6 +64,7 @@ from stoker.store.promotions import PromotionJournal
 from stoker.store.queues import QueueStore
 from stoker.store.registry import Registry
 from stoker.store.shipments import ShipmentStore
+from stoker.store.topology import TopologyStore
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +120,7 @@ class App:
         always = {STORAGE: Path(credentials).absolute()} if credentials else {}
         self.attachments = Attachments(home.attachments, always)
         self.attachments.sweep(lambda: _attached(job_store))
+        self.topology = TopologyDesk(TopologyStore(self.database), self.changes)
         luggage = Luggage(self.files.path, self.attachments, self._engine_config)
         queue_store = QueueStore(self.database)
         self.dispatcher = Dispatcher(
@@ -130,7 +133,9 @@ class App:
             lambda job: self.notebooks.equip(job, with_partition(luggage.order(job), queue_store.all())),
             queue_store.all,
             Consumption(queue_store, job_store),
+            self.topology.over,
         )
+        self.topology.wake = self.dispatcher.wake
         self.queues = QueueDesk(
             queue_store, lambda: self.dispatcher.seen, self.dispatcher.wake, self.changes, self.clock
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -198,3 +199,18 @@ def test_machines_follow_the_queue_when_told_so(site: Site, stoker: Stoker) -> N
 def test_in_chinese(site: Site, stoker: Stoker) -> None:
     del site
     assert "已停止调度" in stoker("--lang", "zh", "nodes").out or "空闲" in stoker("--lang", "zh", "nodes").out
+
+
+def test_where_nodes_are_is_said_and_taken_back(site: Site, stoker: Stoker, tmp_path: Path) -> None:
+    assert "LEAF" not in stoker("nodes", "topology").out
+    file = tmp_path / "network.csv"
+    file.write_text("host,ASW\ngpu3,s1\nelsewhere,s2\n")
+    said = stoker("nodes", "topology", "apply", "-f", str(file)).out
+    assert said == "2 nodes: leaf; 1 of them are in the pool\n"
+    until(lambda: "LEAF" in stoker("nodes").out)
+    assert "gpu3  slurm       s1" in stoker("nodes", "topology").out
+    file.write_text("host,shelf\ngpu3,s1\n")
+    assert stoker("nodes", "topology", "apply", "-f", str(file)).code == 2
+    assert stoker("nodes", "topology", "clear").code == 2
+    assert stoker("nodes", "topology", "clear", "--all").out == "forgotten\n"
+    until(lambda: "LEAF" not in stoker("nodes").out)

@@ -73,6 +73,44 @@ def test_devices_are_called_as_people_ask_for_them(resource: str, labels: Any, m
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("labels", "domains"),
+    [
+        ({}, {}),
+        (
+            {"nvidia.com/gpu.clique": "c.0", "network.topology.nvidia.com/leaf": "s1",
+             "topology.kubernetes.io/zone": "z"},
+            {"nvlink": "c.0", "leaf": "s1", "site": "z"},
+        ),
+        ({"fabric.topograph.run/tier-0": "s1", "fabric.topograph.run/tier-1": "s2"}, {"leaf": "s1", "pod": "s2"}),
+        (
+            {f"topology.k8s.aws/network-node-layer-{at}": f"nn-{at}" for at in (1, 2, 3)},
+            {"leaf": "nn-3", "pod": "nn-2", "core": "nn-1"},
+        ),
+        ({"rack": "r7", "network.topology.nvidia.com/leaf": "s1"}, {"leaf": "r7"}),
+    ],
+)  # fmt: skip
+def test_where_a_node_is_in_the_network(labels: dict[str, str], domains: dict[str, str]) -> None:
+    settings = replace(SETTINGS, topology={"leaf": "rack"})
+    assert offers("k8s", [node(labels=labels)], [], settings, OURS)["a"].node.domains == domains
+    with pytest.raises(BadInput, match="allowed: nvlink, leaf, pod, core, site"):
+        replace(SETTINGS, topology={"row": "rack"})
+
+
+def test_what_the_device_plugin_holds_back_has_failed_and_costs_the_others_nothing() -> None:
+    one = node(nvidia__com_gpu="7")
+    one["status"]["allocatable"] = {"cpu": "64", "memory": "512Gi", "nvidia.com/gpu": "7"}
+    one["status"]["capacity"] = {"cpu": "64", "memory": "512Gi", "nvidia.com/gpu": "8"}
+    found = offers("k8s", [one], [], SETTINGS, OURS)["a"]
+    assert [device.health.value for device in found.node.devices] == ["unknown"] * 7 + ["failed"]
+    assert (found.node.schedulable, len(found.resources)) == (True, 8)
+    one["status"]["conditions"].append({"type": "XIDCritical", "status": "True"})
+    healths = [device.health.value for device in offers("k8s", [one], [], SETTINGS, OURS)["a"].node.devices]
+    assert healths == ["degraded"] * 7 + ["failed"]
+    one["status"]["conditions"][-1] = {"type": "GpuHealthy", "status": "True"}
+    assert offers("k8s", [one], [], SETTINGS, OURS)["a"].node.devices[0].health.value == "unknown"
+
+
 def test_taints_are_taints_but_for_those_that_are_tolerated_and_those_of_kubernetes() -> None:
     taints = [
         {"key": "team", "value": "speech", "effect": "NoSchedule"},

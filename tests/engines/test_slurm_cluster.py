@@ -14,6 +14,7 @@ from stoker.engines.slurm import SlurmEngine
 from stoker.errors import Away, Conflict, NotFound
 from stoker.foreign import Held
 from stoker.job import JobSpec, JobState, Resources
+from stoker.topology import Level
 from tests.engines.contract import shell
 from tests.engines.slurm_cluster import comes, marks, on_this_machine, placed
 from tests.labs.daemons import until
@@ -47,6 +48,8 @@ def test_the_nodes_as_they_are(engine: SlurmEngine, slurm: SlurmLab) -> None:
     assert {device.model for device in gpu0.devices} == {"H200"}
     assert (gpu0.address, gpu0.schedulable, gpu0.host) == ("127.0.0.1", True, "")
     assert gpu0.labels == {"partitions": "batch,debug,maintenance", "features": "rail,leaf0"}
+    assert gpu0.domains == {Level.LEAF: "leaf0", Level.POD: "spine"}
+    assert nodes["gpu3"].domains == {Level.LEAF: "leaf1", Level.POD: "spine"}
 
 
 def test_a_command_runs_on_every_node_with_its_rank(engine: SlurmEngine) -> None:

@@ -280,7 +280,7 @@ def test_a_job_from_end_to_end_with_few_questions(slurm: SlurmLab, settings: Slu
         until(lambda: engine.states() != {} and [one.held for one in engine.others()] == [holds], "it is seen")
         assert len(engine.inventory()) == len(slurm.nodes)
         assert engine.calls["squeue"] == 0
-        assert engine.calls["scontrol"] == 2  # its configuration, and what memory the nodes keep for themselves
+        assert engine.calls["scontrol"] == 3  # its configuration and topology, and memory that nodes keep
         before = engine.calls["rest jobs"]
         engine.states()
         assert engine.calls["rest jobs"] == before + 1

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stoker.engine import Key
-from stoker.engines.slurm import SlurmEngine, agent, batch, details, nodes, squeue, wrapper
+from stoker.engines.slurm import SlurmEngine, agent, batch, details, nodes, squeue, topology, wrapper
 from stoker.engines.slurm.hostlist import expand
 from stoker.engines.slurm.ledger import Entry
 from stoker.engines.slurm.machine import Ran
@@ -24,6 +24,7 @@ from stoker.engines.slurm.ssh import explained
 from stoker.errors import Away, BadInput
 from stoker.foreign import Held
 from stoker.job import JobState
+from stoker.topology import Level
 from stoker.typed import read
 
 RECORDED = Path(__file__).with_name("recorded")
@@ -94,6 +95,32 @@ def test_half_a_list_of_nodes_is_none(cut: int) -> None:
 def test_a_partition_alone() -> None:
     text = (RECORDED / "scontrol-node-22.05.txt").read_text()
     assert list(nodes.parse(text, Wanted("hpc", partition="a100"))) == ["gpu3"]
+
+
+TREE = """\
+SwitchName=leaf0 Level=0 LinkSpeed=1 Nodes=gpu[0-1]
+SwitchName=leaf1 Level=0 LinkSpeed=1 Nodes=gpu[2-3]
+SwitchName=spine Level=1 LinkSpeed=1 Nodes=gpu[0-3] Switches=leaf[0-1]
+"""
+BLOCKS = """\
+BlockName=b0 BlockIndex=0 Nodes=gpu[0-17] BlockSize=18
+BlockName=b1 BlockIndex=1 Nodes=gpu[18-35] BlockSize=18
+AggregatedBlock=b[0-1] BlockIndex=2 Nodes=gpu[0-35] BlockSize=36
+"""
+
+
+def test_where_nodes_are_in_the_network() -> None:
+    tree = topology.parse(TREE)
+    assert tree["gpu1"] == {Level.LEAF: "leaf0", Level.POD: "spine"}
+    assert tree["gpu2"] == {Level.LEAF: "leaf1", Level.POD: "spine"}
+    assert topology.parse(TREE, (Level.POD,))["gpu2"] == {Level.POD: "leaf1"}
+    blocks = topology.parse(BLOCKS)
+    assert blocks["gpu20"] == {Level.NVLINK: "b1", Level.POD: "b[0-1]"}
+    rails = "SwitchName=r0 Level=0 Nodes=a,b\nSwitchName=r1 Level=0 Nodes=a,b\nSwitchName=r2 Level=0 Nodes=c\n"
+    leaves = {"a": "r0+r1", "b": "r0+r1", "c": "r2"}
+    assert topology.parse(rails) == {node: {Level.LEAF: leaf} for node, leaf in leaves.items()}
+    assert topology.parse("SwitchName=x Level=0 Nodes=gpu[\nnonsense\n") == {}
+    assert topology.of_features("rail,leaf3,pod_p1,nvlink4,core2") == {Level.LEAF: "3", Level.POD: "p1"}
 
 
 def test_what_jobs_hold() -> None:

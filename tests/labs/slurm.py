@@ -1,6 +1,7 @@
 """A real Slurm on one machine: munge, MariaDB, slurmdbd, slurmctld, some slurmd, slurmrestd; as root, no systemd.
 
 Its nodes gpu0, gpu1, ... claim 16 CPUs, 64 GB and 8 "H200" (device files that are /dev/null); jobs really run.
+Two nodes each hang on a leaf switch (leaf0, leaf1, ...), and these on one spine.
 Accounts are research and product (at most 16 GPUs for user `nobody`), QOS low < normal < high, where high preempts
 low by requeue, and `tiny` (at most 2 GPUs a user). Users: root and nobody. Partitions: batch (default), debug
 (at most 1 minute), and maintenance, which is down.
@@ -278,6 +279,13 @@ class SlurmLab:
             f"AutoDetect=off\nNodeName=gpu[0-{len(self.nodes) - 1}] Name=gpu Type=h200 "
             f"File={folder}/dev/nvidia[0-{DEVICES - 1}] Cores=0-{CPUS - 1}\n"
         )
+        leaves = "".join(
+            f"SwitchName=leaf{at // 2} Nodes={','.join(self.nodes[at : at + 2])}\n"
+            for at in range(0, len(self.nodes), 2)
+        )
+        (folder / "topology.conf").write_text(
+            f"{leaves}SwitchName=spine Switches=leaf[0-{(len(self.nodes) - 1) // 2}]\n"
+        )
         (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")  # the default wants systemd; none is used
 
 
@@ -343,6 +351,7 @@ MaxJobCount=20000
 MessageTimeout=10
 SlurmdParameters=config_overrides
 SelectType=select/cons_tres
+TopologyPlugin=topology/tree
 SelectTypeParameters=CR_Core_Memory
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=2,sched_interval=2,batch_sched_delay=0,sched_min_interval=10000

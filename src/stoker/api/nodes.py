@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import Field
 
 from stoker.api.auth import Caller, Platform
@@ -17,6 +17,7 @@ from stoker.control.moves import Terms
 from stoker.hostlist import expand_all
 from stoker.node_drain import NodeDrain
 from stoker.node_move import NodeMove
+from stoker.node_topology import NodeTopology
 from stoker.page import Page
 from stoker.typed import strict
 
@@ -27,6 +28,7 @@ _Nodes = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=4096, pattern=_PLAIN)], ...],
     Field(min_length=1, max_length=1000, description="node expressions: gpu3, gpu[12-19]"),
 ]
+_Name = Annotated[str, Field(min_length=1, max_length=256, pattern=_PLAIN)]
 _Engine = Annotated[str, Field(max_length=64, pattern=_PLAIN)]
 _Reason = Annotated[str, Field(max_length=200, pattern=_PLAIN)]
 
@@ -84,6 +86,26 @@ def drain(body: NewDrain, app: Platform, who: Caller) -> Response:
 def undrain(body: Undrain, app: Platform, who: Caller) -> Response:
     """Take back what this platform drained."""
     return Json(Page(tuple(app.drains.undrain(expand_all(body.nodes), who, engine=body.engine))))
+
+
+@router.get("/topology", response_model=dict[str, NodeTopology])
+def topology(app: Platform, who: Caller) -> Response:
+    """Where nodes are in the network, as administrators say; by name. What engines tell is with the nodes."""
+    return Json(dict(app.topology.find(who)))
+
+
+@router.put("/topology", response_model=dict[str, NodeTopology])
+def apply_topology(body: Annotated[dict[_Name, NodeTopology], Body()], app: Platform, who: Caller) -> Response:
+    """Add to what is said; returns all."""
+    return Json(dict(app.topology.apply(body, who)))
+
+
+@router.delete("/topology", status_code=204)
+def clear_topology(
+    app: Platform, who: Caller, node: Annotated[list[_Name] | None, Query(description="none: all of them")] = None
+) -> None:
+    """Forget what is said of these nodes."""
+    app.topology.clear(node or (), who)
 
 
 @router.get("/moves", response_model=Page[NodeMove])

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 
 from stoker.cli.render import columns
 from stoker.cli.texts import t, word
-from stoker.cluster import WHOLE, Device, Node, Place
+from stoker.cluster import WHOLE, Device, Health, Node, Place
 from stoker.foreign import ForeignJob
 from stoker.job import Job
 from stoker.node_move import NodeMove
+from stoker.topology import Level
 from stoker.units import format_bytes
 
 HEADER = ("NODE", "STATE", "CPUS", "MEMORY", "DEVICES", "FREE", "OTHERS", "JOBS", "ENGINE", "SITE")
+_SICK = (Health.FAILED, Health.DEGRADED)
 MOVES_HEADER = ("MOVE", "NODE", "FROM", "TO", "STATE", "SINCE", "BY", "")
 
 
@@ -36,7 +38,13 @@ class Pool:
 
 
 def table(pool: Pool) -> str:
-    return columns(HEADER, [_row(node, pool) for node in pool.nodes], right=("JOBS",))
+    """With the leaf of each node where anything is known of leaves."""
+    rows = [_row(node, pool) for node in pool.nodes]
+    if not any(node.domain(Level.LEAF) for node in pool.nodes):
+        return columns(HEADER, rows, right=("JOBS",))
+    leaves = [node.domain(Level.LEAF) or "-" for node in pool.nodes]
+    placed = [(*row[:2], leaf, *row[2:]) for row, leaf in zip(rows, leaves, strict=True)]
+    return columns((*HEADER[:2], "LEAF", *HEADER[2:]), placed, right=("JOBS",))
 
 
 def moves_table(moves: Iterable[NodeMove], now: float) -> str:
@@ -67,7 +75,7 @@ def _row(node: Node, pool: Pool) -> Sequence[str]:
         _state(node, pool, busy=bool(mine or taken)),
         f"{cpus}/{node.cpus}",
         f"{format_bytes(memory)}/{format_bytes(node.memory)}" if memory else f"0/{format_bytes(node.memory)}",
-        _models(node.devices),
+        f"{_models(node.devices)}{_sick(node.devices)}",
         _models(node.devices, free),
         str(sum(_taken(pool.others, frozenset({node.place})).values()) or "-"),
         str(len(mine)),
@@ -110,12 +118,20 @@ def _models(devices: Sequence[Device], free: Mapping[int, int] | None = None) ->
     return ",".join(f"{model}:{milli / WHOLE:g}" for model, milli in amounts.items()) or "-"
 
 
+def _sick(devices: Sequence[Device]) -> str:
+    """`` (1 failed, 2 degraded)``"""
+    counts = {health: sum(device.health is health for device in devices) for health in _SICK}
+    told = [f"{count} {word(health.value)}" for health, count in counts.items() if count]
+    return f" ({', '.join(told)})" if told else ""
+
+
 def _free(node: Node, jobs: Iterable[Job], taken: Mapping[str, int]) -> Mapping[int, int]:
     """Thousandths of each device that nobody holds, by its index; of others it is only known how many they hold."""
-    free = {device.index: WHOLE for device in node.devices}
+    free = {device.index: WHOLE * (device.health is not Health.FAILED) for device in node.devices}
     for job in jobs:
         for placement in job.placements:
             for index in placement.devices:
                 free[index] = free.get(index, 0) - job.spec.resources.milli
     freest = sorted(free, key=lambda index: (-free[index], index))
-    return {**free, **dict.fromkeys(freest[: sum(taken.values())], 0)}
+    held = dict.fromkeys(freest[: sum(taken.values())], 0)
+    return {index: max(0, milli) for index, milli in {**free, **held}.items()}

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stoker.balance import Balance, BalanceReport
+from stoker.cli import topology
 from stoker.cli.jobs import ACTIVE
 from stoker.cli.nodelist import Pool, moves_table, table
 from stoker.cli.render import AsJson, columns, print_json, say
@@ -23,6 +24,8 @@ from stoker.units import format_duration, parse_duration
 app = typer.Typer(
     help="List, drain and move nodes.", invoke_without_command=True, add_completion=False, rich_markup_mode=None
 )
+
+app.add_typer(topology.app, name="topology")
 
 HOLDING = tuple(state for state in ACTIVE if state is not JobState.PENDING)
 _LOOK_S = 1.0

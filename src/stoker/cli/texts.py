@@ -146,6 +146,11 @@ ZH: Mapping[str, str] = {
     "stopping": "正在停止",
     "succeeded": "成功",
     "failed": "失败",
+    "degraded": "降级",
+    "{count} nodes: {levels}; {here} of them are in the pool": "{count} 个节点：{levels}；其中 {here} 个在资源池中",
+    "nothing is known; say it with: stoker nodes topology apply -f FILE":
+        "尚无拓扑信息；可用 stoker nodes topology apply -f FILE 给出",
+    "forgotten": "已清除",
     "cancelled": "已取消",
     "timeout": "超时",
     "out_of_memory": "内存不足",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stoker.balance import Balance, BalanceReport
 from stoker.client.connection import Connection
 from stoker.node_drain import NodeDrain
 from stoker.node_move import NodeMove
+from stoker.node_topology import NodeTopology
 from stoker.page import Page
 from stoker.typed import dump
 
@@ -71,3 +72,16 @@ class Pool:
 
     def remove_balance(self, first: str, second: str) -> None:
         self._connection.delete(f"{_PATH}/balances/{first}/{second}")
+
+    def topology(self) -> Mapping[str, NodeTopology]:
+        """Where nodes are in the network, as administrators say; what engines tell is with the nodes."""
+        return self._connection.get(dict[str, NodeTopology], f"{_PATH}/topology")
+
+    def apply_topology(self, entries: Mapping[str, NodeTopology]) -> Mapping[str, NodeTopology]:
+        """Add to what is said, by name of the node; returns all."""
+        body = {name: dump(entry) for name, entry in entries.items()}
+        return self._connection.put(dict[str, NodeTopology], f"{_PATH}/topology", body)
+
+    def clear_topology(self, nodes: Sequence[str] = ()) -> None:
+        """Forget what is said of these nodes, or of all."""
+        self._connection.send("DELETE", f"{_PATH}/topology", query={"node": list(nodes)})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from stoker.clock import Clock
@@ -53,12 +53,15 @@ class Dispatcher:
         order: Callable[[Job], Order] | None = None,
         queues: Callable[[], Mapping[str, Queue]] = dict,
         consumption: Consumption | None = None,
+        placed: Callable[[Iterable[Node]], tuple[Node, ...]] = tuple,
     ) -> None:
         """`drains`: the nodes that the platform keeps closed, read anew in every pass. `order` makes the order of a
         job that is handed over; None: what the job itself says. `queues` are read anew in every pass as well;
-        `consumption` counts what is used of them."""
+        `consumption` counts what is used of them. `placed` lays over the nodes what administrators say of where
+        they are."""
         self._store = store
         self._drains = drains
+        self._placed = placed
         self._kept: Mapping[Place, NodeDrain] = {}
         self._fleet = Fleet(roster, order)
         self._lease = lease
@@ -99,7 +102,7 @@ class Dispatcher:
 
     def nodes(self) -> tuple[Node, ...]:
         """What all engines offer, as seen in the last pass."""
-        return with_drains(self._fleet.nodes(), self._kept)
+        return with_drains(self._placed(self._fleet.nodes()), self._kept)
 
     def shown(self, engine: str) -> tuple[Node, ...]:
         """The nodes of `engine` as it showed them last, whatever we keep closed."""

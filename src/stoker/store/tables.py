@@ -209,6 +209,15 @@ queue_usage = Table(
     Column("at", Float, nullable=False),
 )
 
+# One row: where nodes are in the network, as administrators say. It is read as a whole, and changes rarely.
+topology = Table(
+    "topology",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("revision", Integer, nullable=False),
+    Column("document", Text, nullable=False),  # name of the node -> NodeTopology as JSON
+)
+
 # Append-only: who moved which alias when.
 promotions = Table(
     "promotions",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from stoker.cluster import Device, Node
+from stoker.cluster import Device, Health, Node
 from stoker.engines.kubernetes.names import DRAINED, key_of
 from stoker.engines.kubernetes.quantity import quantity
 from stoker.engines.kubernetes.settings import KubernetesSettings
+from stoker.engines.kubernetes.topology import domains_of
 from stoker.foreign import ForeignJob, Held
 from stoker.job import JobState
 
@@ -28,6 +30,8 @@ _MODEL_LABELS = {
     "hygon": ("hygon.com/dcu.product", "hygon.com/dcu.name"),
 }
 _MEMORY_LABELS = {"nvidia": "nvidia.com/gpu.memory", "hygon": "hygon.com/dcu.memory"}  # MiB
+_OF_DEVICES = re.compile(r"gpu|npu|dcu|xid|nvlink|nvswitch|iblink", re.IGNORECASE)  # types of conditions
+_WELL = re.compile(r"(ready|healthy|ok)$", re.IGNORECASE)
 _MAKERS = {"nvidia", "tesla", "amd", "hygon", "huawei"}
 _SERIES = {"rtx", "gtx", "titan", "geforce", "quadro", "instinct", "radeon"}  # words that name no model alone
 
@@ -106,6 +110,7 @@ def _offer(
     cpus = quantity(room.get("cpu", 0)) - sum(_asked(pod, "cpu") for pod in system)
     memory = quantity(room.get("memory", 0)) - sum(_asked(pod, "memory") for pod in system)
     devices, resources = _devices(room, meta.get("labels") or {}, settings)
+    devices, resources = _with_health(devices, resources, node, settings)
     why = _why_not(node, installation)
     labels = {name: text for name, text in (meta.get("labels") or {}).items() if name.startswith(_KEPT_LABELS)}
     address = {one["type"]: one["address"] for one in status.get("addresses") or ()}
@@ -121,6 +126,7 @@ def _offer(
         taints=tolerated_taints(node, settings),
         slots=max(1, int(quantity(room["pods"])) - len(system)) if "pods" in room else 0,
         address=address.get("InternalIP", ""),
+        domains=domains_of(meta.get("labels") or {}, settings.topology),
     )
     return Offer(offered, resources)
 
@@ -141,6 +147,32 @@ def _devices(
             devices.append(Device(len(devices), model, memory, vendor=vendor))
             resources.append(resource)
     return tuple(devices), tuple(resources)
+
+
+def _with_health(
+    devices: tuple[Device, ...], resources: tuple[str, ...], node: Object, settings: KubernetesSettings
+) -> tuple[tuple[Device, ...], tuple[str, ...]]:
+    """What the device plugin holds back is there and has failed. A condition names no device: all are suspect."""
+    status = node.get("status") or {}
+    if _ailing(status.get("conditions") or ()):
+        devices = tuple(replace(device, health=Health.DEGRADED) for device in devices)
+    there, labels = status.get("capacity") or {}, node["metadata"].get("labels") or {}
+    every, names = _devices(there, labels, settings)
+    lost = Counter(names) - Counter(resources)
+    models = dict(zip(names, every, strict=True))
+    failed = [(replace(models[name], health=Health.FAILED), name) for name in sorted(lost.elements())]
+    numbered = [replace(one, index=len(devices) + at) for at, (one, _) in enumerate(failed)]
+    return (*devices, *numbered), (*resources, *(name for _, name in failed))
+
+
+def _ailing(conditions: Iterable[Object]) -> bool:
+    """Whether node-problem-detector or its like tells of trouble with accelerators, as in XIDCritical: True."""
+    return any(
+        one.get("status") == "True"
+        and _OF_DEVICES.search(str(one.get("type")))
+        and not _WELL.search(str(one.get("type")))
+        for one in conditions
+    )
 
 
 def _model(resource: str, vendor: str, labels: Mapping[str, str]) -> str:

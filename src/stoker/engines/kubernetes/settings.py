@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stoker.errors import BadInput
+from stoker.topology import BETWEEN_NODES
 from stoker.typed import strict
 
 AUTO = "auto"
@@ -51,6 +52,9 @@ class KubernetesSettings:
     shared_path: str = ""  # where it is mounted in pods
     shared_here: str = ""  # where the platform's machine sees it; empty: at the same path
     resources: Mapping[str, str] = field(default_factory=dict)  # more device resources: name -> vendor
+    topology: Mapping[str, str] = field(
+        default_factory=dict
+    )  # level (leaf, pod...) -> label of nodes that names it
     host_network: bool = False  # pods of several nodes use their nodes' network, as RDMA without a CNI plugin needs
     reach: str = AUTO  # how services in pods are reached: direct (pod address), forward (through the API), or auto
     probe: bool = True  # without a shared folder: bring what jobs report back through their log (needs /bin/sh)
@@ -62,6 +66,8 @@ class KubernetesSettings:
             )
         _one_of("placement", self.placement, (AUTO, AFFINITY, BIND))
         _one_of("reach", self.reach, (AUTO, DIRECT, FORWARD))
+        for level in self.topology:
+            _one_of("topology", level, BETWEEN_NODES)
         if bool(self.shared_volume) != bool(self.shared_path):
             raise BadInput(
                 "shared_volume and shared_path belong together; set both or neither", param="shared_path"

@@ -24,10 +24,12 @@ def slim_pod(pod: Object) -> Object:
 
 
 def slim_node(node: Object) -> Object:
+    status = node.get("status") or {}
+    capacity = {name: amount for name, amount in (status.get("capacity") or {}).items() if "/" in name}
     return {
         "metadata": _only(node["metadata"], (*_META, "annotations")),
         "spec": _only(node.get("spec") or {}, ("unschedulable", "taints")),
-        "status": _only(node.get("status") or {}, _NODE_STATUS),
+        "status": {**_only(status, _NODE_STATUS), "capacity": capacity},
     }
 
 

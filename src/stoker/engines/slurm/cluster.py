@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stoker.clock import Clock
-from stoker.engines.slurm import batch
+from stoker.engines.slurm import batch, topology
 from stoker.engines.slurm.batch import Site
 from stoker.engines.slurm.commands import Commands, View
 from stoker.engines.slurm.machine import File, Machine, Part
 from stoker.engines.slurm.nodes import SlurmNode, Wanted
 from stoker.engines.slurm.settings import SlurmSettings
 from stoker.errors import Away, Conflict, NotFound
+from stoker.topology import Level
 
 _log = logging.getLogger(__name__)
 _WRAPPER = Path(__file__).with_name("wrapper.py")
+_TOPOLOGY_S = 600.0  # for which what was said of the network is good: it is wired anew rarely
 _SKEW_S = 2.0  # two clocks that differ by less are taken for equal
 
 
@@ -56,6 +59,8 @@ class SlurmCluster:
         self._connected: Connected | None = None
         self._nodes: dict[str, SlurmNode] = {}
         self._nodes_at: float | None = None
+        self._domains: Mapping[str, Mapping[Level, str]] = {}
+        self._domains_at: float | None = None
 
     def connect(self) -> Connected:
         """Learn who we are there, and lay down the wrapper; once, until the machine is another one."""
@@ -100,13 +105,23 @@ class SlurmCluster:
                 self._engine, settings.gres, settings.vendor, settings.partition, bool(settings.reservation)
             )
             self._take_time(self._machine.hello().time)
-            self._nodes = self._view.nodes(wanted)
+            domains = self._topology()
+            self._nodes = {name: _placed(one, domains) for name, one in self._view.nodes(wanted).items()}
             self._nodes_at = self._clock.now()
         return self._nodes
 
+    def _topology(self) -> Mapping[str, Mapping[Level, str]]:
+        if not self._within(self._domains_at, _TOPOLOGY_S):
+            self._domains = topology.parse(self._commands.topology(), self._settings.topology)
+            self._domains_at = self._clock.now()
+        return self._domains
+
     def recent(self, asked_at: float | None) -> bool:
         """Whether what was asked then need not be asked again."""
-        return asked_at is not None and 0 <= self._clock.now() - asked_at < self._settings.nodes_every
+        return self._within(asked_at, self._settings.nodes_every)
+
+    def _within(self, asked_at: float | None, seconds: float) -> bool:
+        return asked_at is not None and 0 <= self._clock.now() - asked_at < seconds
 
     def drain(self, node: str, reason: str) -> None:
         """A node that somebody drained already stays as it is, with that person's reason. Raises NotFound."""
@@ -148,3 +163,10 @@ class SlurmCluster:
         if abs(skew) > _SKEW_S and abs(self.skew - skew) > _SKEW_S:
             _log.warning("engine %s: the cluster's clock is %+.0f s off this machine's", self._engine, -skew)
         self.skew = skew if abs(skew) > _SKEW_S else 0.0
+
+
+def _placed(one: SlurmNode, domains: Mapping[str, Mapping[Level, str]]) -> SlurmNode:
+    """With where it is in the network; what its features say counts where Slurm itself tells nothing."""
+    node = one.node
+    told = {**topology.of_features(node.labels.get("features", "")), **domains.get(node.name, {})}
+    return replace(one, node=replace(node, domains=told)) if told else one

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from stoker.engines.slurm import details, nodes, squeue
+from stoker.engines.slurm import details, nodes, squeue, topology
 from stoker.engines.slurm.details import Detail
 from stoker.engines.slurm.machine import Machine, Program, Ran
 from stoker.engines.slurm.nodes import SlurmNode, Wanted
@@ -111,6 +111,13 @@ class Commands:
             books=not values.get("AccountingStorageType", "").endswith(("none", "(null)")),
             memory_counts=counts and silent,
         )
+
+    def topology(self) -> str:
+        """What scontrol tells of the network; nothing where no plugin knows it. Raises Away for what will pass."""
+        ran = self._run("scontrol", topology.OPTIONS)
+        if ran.code != 0 and (ran.code is None or _PASSING.search(ran.err)):
+            raise Away(f"scontrol: {ran.complaint}")
+        return ran.out.decode(errors="replace") if ran.code == 0 else ""
 
     def submit(self, jobs: Sequence[Sequence[str]], script: str) -> list[Submitted]:
         """Each of `jobs` are options of sbatch and, last, the script's argument; `script` is its path."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from stoker.errors import BadInput
+from stoker.topology import BETWEEN_NODES, Level
 from stoker.typed import strict
 
 _PROGRAM = re.compile(r"^[A-Za-z0-9_./+-]+$")
@@ -45,6 +46,9 @@ class SlurmSettings:
     reservation: str = ""  # for jobs that name no reservation; its nodes are offered
     directives: tuple[str, ...] = ()  # further sbatch options for every job: --constraint=ib, --wckey=ml
     gres: str = "gpu"  # the GRES that counts as accelerators
+    topology: tuple[
+        Level, ...
+    ] = ()  # what the levels of its topology are, from the bottom; empty: leaf,pod,core,site
     vendor: str = "nvidia"  # who makes them: nvidia, huawei, hygon, amd
     containers: Containers = Containers.NONE  # what runs images: pyxis, apptainer, podman
     rest_url: str = (
@@ -60,6 +64,8 @@ class SlurmSettings:
             raise BadInput(f'"{self.ssh}" is no login node; write user@host, or a Host of ssh_config', param="ssh")
         if self.ssh_jump and not all(_TARGET.match(part) for part in self.ssh_jump.split(",")):
             raise BadInput(f'"{self.ssh_jump}" is no list of user@host[:port]', param="ssh_jump")
+        if within := [level for level in self.topology if level not in BETWEEN_NODES]:
+            raise BadInput(f'"{within[0]}" is within a node; topology names levels between nodes', param="topology")
         if not 0 <= self.ssh_port < 65536:
             raise BadInput(f"port {self.ssh_port} was given; allowed is 1 to 65535", param="ssh_port")
         if not _PROGRAM.match(self.wrapper_python):
