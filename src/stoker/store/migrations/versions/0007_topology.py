@@ -6,8 +6,8 @@ from alembic import op
 
 from stoker.store.tables import topology
 
-revision = "0005"
-down_revision = "0004"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:
