@@ -110,6 +110,34 @@ def test_a_move_happens_only_to_the_job_as_it_was_read(store: JobStore) -> None:
     assert [event.state for event in store.events(job.id)] == [JobState.PENDING, JobState.STARTING]
 
 
+def test_a_batch_moves_each_job_once_and_leaves_out_what_was_overtaken(store: JobStore) -> None:
+    first, second, third = store.add([Draft(SPEC)] * 3, tenant="t", owner="o", ship="", at=1.0)
+    (third_now,) = store.move([Move(third, JobState.CANCELLED)], at=2.0)
+    start = {"attempt": 1, "engine": "e", "placements": (Placement("n", (0, 1)),)}
+    moved = store.move(
+        [
+            Move(first, JobState.STARTING, fields=start),
+            Move(second, JobState.FAILED, "Refused", "no", {"ended_at": 3.0}),
+            Move(first, JobState.CANCELLED),
+            Move(third, JobState.STARTING, fields=start),
+        ],
+        at=3.0,
+    )
+    assert [(job.id, job.state) for job in moved] == [(first.id, JobState.STARTING), (second.id, JobState.FAILED)]
+    assert store.by_ids([first.id, second.id, third.id]) == [*moved, third_now]
+    assert [event.state for event in store.events(first.id)] == [JobState.PENDING, JobState.STARTING]
+
+
+def test_who_knows_its_own_moves_hears_of_others_only(store: JobStore) -> None:
+    mine, both = store.add([Draft(SPEC)] * 2, tenant="t", owner="o", ship="", at=1.0)
+    _, last = store.changed(0)
+    mine_now, both_now = store.move([Move(job, JobState.STARTING) for job in (mine, both)], at=2.0)
+    assert store.changed(last, {mine.id: 1, both.id: 1})[0] == []
+    (both_now,) = store.move([Move(both_now, JobState.RUNNING)], at=3.0)
+    assert store.changed(last, {mine.id: 1, both.id: 1})[0] == [both_now]
+    assert store.changed(last)[0] == [mine_now, both_now]
+
+
 def test_unlawful_moves_raise_and_nothing_of_the_batch_happens(store: JobStore) -> None:
     good, bad = add(store, SPEC, SPEC)
     with pytest.raises(Conflict, match="a pending job cannot become running"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from stoker.job import Job, JobSpec, JobState
@@ -10,7 +10,7 @@ from stoker.schedule import Mix, mix_of, usual_mix
 from stoker.store.jobs import Filter, JobStore
 
 _RECENT = 2000  # jobs
-_LEARN_AFTER = 200  # jobs that came since
+_LEARN_AFTER = 200  # jobs that came since; half of those that are looked at, once there are so many
 
 
 class Ledger:
@@ -23,6 +23,7 @@ class Ledger:
         self._since: dict[int, float] = {}
         self._settled: dict[int, tuple[JobState, ...]] = {}  # ended targets of dependencies
         self._event: int | None = None
+        self._made: Counter[int] = Counter()  # moves of ours since then
         self._recent: deque[JobSpec] = deque(maxlen=_RECENT)  # what came lately, to learn what is likely to come
         self._mix: Mix = usual_mix()
         self._unlearnt = 0
@@ -32,14 +33,20 @@ class Ledger:
             jobs, self._event = self._store.live()
             self._learn(job.spec for job in reversed(self._store.find(Filter(), limit=_RECENT)))
         else:
-            jobs, self._event = self._store.changed(self._event)
+            jobs, self._event = self._store.changed(self._event, self._made)
             self._learn(job.spec for job in jobs if job.state is JobState.PENDING and not job.attempt)
+        self._made.clear()
         for job in jobs:
             self.note(job)
 
+    def moved(self, job: Job) -> None:
+        """Note what this process has just moved itself: it is not read again."""
+        self._made[job.id] += 1
+        self.note(job)
+
     def mix(self) -> Mix:
         """Which jobs are likely to come. It follows slowly: to learn it anew costs more than a placement."""
-        if self._unlearnt >= _LEARN_AFTER:
+        if self._unlearnt >= max(_LEARN_AFTER, len(self._recent) // 2):
             self._mix, self._unlearnt = mix_of(self._recent), 0
         return self._mix
 

@@ -35,7 +35,9 @@ from stoker.store.lease import Lease
 _log = logging.getLogger(__name__)
 _ASK_SECONDS = 2.0  # how often engines are asked that cannot tell by themselves
 _TROUBLE_SECONDS = 2.0  # pause after an engine or the store was away
-_BREATH = 4.0  # pause after a pass, in lengths of that pass: with a long queue submitters get the processor too
+# Pause after a pass, in lengths of that pass, so that submitters get the processor too: short when all that was
+# looked at could start, long when a long queue was looked at for nothing.
+_LEAST_BREATH, _LONGEST_BREATH = 1.0, 4.0
 _LEASE_SECONDS = 5.0  # how often one that does not lead tries to
 
 
@@ -75,6 +77,7 @@ class Dispatcher:
         self._usage: Usage = {}
         self._wake = threading.Event()
         self._stopping = False
+        self._breath = _LEAST_BREATH
         self._pause = threading.Event()  # set to cut a pause short
         self._thread: threading.Thread | None = None
         self.waits: Mapping[int, Wait] = {}
@@ -150,6 +153,7 @@ class Dispatcher:
         plan = decide(snapshot, self._pool)
         self.waits = plan.waits
         self._apply(plan)
+        self._breath = _breath(plan)
         self.seen = replace(snapshot, pending=self._ledger.pending(), active=self._ledger.active())
         self.decided = self.seen, replace(plan, starts=(), fails={})
         self.passed_at = began
@@ -165,7 +169,7 @@ class Dispatcher:
             began = time.monotonic()
             try:
                 due = self.tick()
-                self._pause.wait(_BREATH * (time.monotonic() - began))
+                self._pause.wait(self._breath * (time.monotonic() - began))
             except StokerError as error:
                 _log.warning("%s", error)
                 due = _TROUBLE_SECONDS
@@ -270,7 +274,7 @@ class Dispatcher:
         """Those moves that were not overtaken; the ledger learns of the others with the next refresh."""
         moved = self._store.move(moves, at=self._clock.now())
         for job in moved:
-            self._ledger.note(job)
+            self._ledger.moved(job)
         if moved:
             self._changes.bump()
         return moved
@@ -279,13 +283,20 @@ class Dispatcher:
         dues: list[float] = []
         if plan.wake_at is not None:
             dues.append(max(0.0, plan.wake_at - self._clock.now()))
-        if self._fleet.away.keys() & self._fleet.silent:
+        silent = self._fleet.silent
+        if self._fleet.away.keys() & silent:
             dues.append(_TROUBLE_SECONDS)  # the others tell when they are back
         if any(job.state is JobState.STARTING for job in self._ledger.active()):
             dues.append(PATIENCE_S)
-        if any(job.engine in self._fleet.silent for job in self._ledger.active()):
+        if any(job.engine in silent for job in self._ledger.active()):
             dues.append(_ASK_SECONDS)
         return min(dues, default=None)
+
+
+def _breath(plan: Plan) -> float:
+    looked_at = len(plan.starts) + len(plan.waits)
+    vain = len(plan.waits) / looked_at if looked_at else 0.0
+    return _LEAST_BREATH + (_LONGEST_BREATH - _LEAST_BREATH) * vain
 
 
 def _lost(job: Job) -> Observation:

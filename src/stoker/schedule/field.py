@@ -24,6 +24,7 @@ from stoker.schedule.worth import Worth, worth_of
 
 _GRAIN = 10.0  # thousandths: losses that differ by less are equal, and the first node wins: it fills up
 _NOWHERE = -np.inf
+_MOST_SCORES = 4_000_000  # of a node by a shape, 13 bytes each
 
 # What decides where a job fits: what it asks for and where it may go.
 Shape = tuple[Resources, bool, str, tuple[str, ...], tuple[str, ...], bool]
@@ -121,7 +122,13 @@ class Field:
         """Other jobs are likely to come."""
         self._worth = worth
         self._valued = NEVER
-        self._scores.clear()
+        for scores in self._scores.values():
+            scores.seen = NEVER
+
+    def tidy(self) -> None:
+        """Forget what the shapes think when they are so many that it takes too much memory."""
+        if len(self._scores) * len(self.layout.nodes) > _MOST_SCORES:
+            self._scores.clear()
 
     # what is held
 
@@ -241,16 +248,18 @@ class Field:
         return replace(scores.copy(), seen=0)
 
     def _unscored(self, spec: JobSpec) -> _Scores:
-        nodes = self.layout.nodes
+        count = len(self.layout.nodes)
+        kind, examples = self.layout.kinds
+        may = np.array([_may_hold(node, spec) for node in examples], dtype=np.bool_)
         wanted = {model.lower() for model in spec.resources.models}
         accepted = [False, *(not wanted or name in wanted for name in self.layout.models)]
         return _Scores(
             spec=spec,
-            admitted=np.array([_may_hold(node, spec) for node in nodes], dtype=np.bool_),
+            admitted=may[kind],
             accepted=np.array(accepted),
-            score=np.full(len(nodes), _NOWHERE),
-            chosen=np.zeros(len(nodes), dtype=np.int16),
-            first=np.zeros(len(nodes), dtype=np.int16),
+            score=np.full(count, _NOWHERE),
+            chosen=np.zeros(count, dtype=np.int16),
+            first=np.zeros(count, dtype=np.int16),
         )
 
     def _reckon(self) -> None:

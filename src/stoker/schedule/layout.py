@@ -48,6 +48,19 @@ class Layout:
         return self.model * (WHOLE + 1)
 
     @cached_property
+    def kinds(self) -> tuple[Ints, tuple[Node, ...]]:
+        """Who may be on a node, whatever is free, is the same for all of a kind: its number by row, one of each."""
+        numbers: dict[tuple[object, ...], int] = {}
+        examples: list[Node] = []
+        kind = np.zeros(len(self.nodes), dtype=np.int64)
+        for row, node in enumerate(self.nodes):
+            key = (node.schedulable, node.engine, node.site, node.taints)
+            number = kind[row] = numbers.setdefault(key, len(numbers))
+            if number == len(examples):
+                examples.append(node)
+        return kind, tuple(examples)
+
+    @cached_property
     def mixed(self) -> Bools:
         """Which rows have devices of several models: a job takes all its devices of one."""
         found: Bools = (

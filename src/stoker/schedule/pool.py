@@ -48,6 +48,7 @@ class Pool:
         changed |= self._look_at_jobs(active)
         changed |= self._look_at_others(others)
         self._put(changed)
+        self.field.tidy()
         self._told = self.field.log.end
         self._whole = True
         return self.field

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Update, bindparam, func, select
 
 from stoker.errors import Conflict, NotFound
 from stoker.job import FINAL, Job, JobEvent, JobKind, JobSpec, JobState, Placement, check_move
@@ -94,7 +94,8 @@ class JobStore:
     def move(self, moves: Sequence[Move], *, at: float, durable: bool = False) -> list[Job]:
         """Do those moves whose job is still as it was read; returns these jobs as they are now.
 
-        `durable` where the move is acknowledged to somebody; what an engine told can be asked again.
+        Each job once: of several moves of one only the first can be as it was read. `durable` where the move is
+        acknowledged to somebody; what an engine told can be asked again.
         Raises Conflict for a move that `job.MOVES` does not know.
         """
         for step in moves:
@@ -102,7 +103,7 @@ class JobStore:
         if not moves:
             return []
         with self._database.write(durable=durable) as connection:
-            moved = [job for step in moves if (job := _move(connection, step)) is not None]
+            moved = _moved(connection, moves)
             if moved:
                 self._database.take_turns(connection)
                 connection.execute(events.insert(), [_event(job, at) for job in moved])
@@ -152,15 +153,20 @@ class JobStore:
             rows = connection.execute(select(jobs).where(jobs.c.state.not_in(_FINAL)).order_by(jobs.c.id))
             return [_job(row) for row in rows], _last_event(connection)
 
-    def changed(self, since: int) -> tuple[list[Job], int]:
-        """The jobs that moved after event `since`, and the number of the last event now."""
+    def changed(self, since: int, known: Mapping[int, int] | None = None) -> tuple[list[Job], int]:
+        """The jobs that moved after event `since`, and the number of the last event now.
+
+        `known`: by job how many of its moves since then the caller has made and knows; who moved no more often is
+        left out.
+        """
         with self._database.read() as connection:
             last = _last_event(connection)
             if last == since:
                 return [], last
-            moved = select(events.c.job).where(events.c.id > since).distinct()
-            rows = connection.execute(select(jobs).where(jobs.c.id.in_(moved)).order_by(jobs.c.id))
-            return [_job(row) for row in rows], last
+            counted = select(events.c.job, func.count()).where(events.c.id > since).group_by(events.c.job)
+            often = {int(job): int(count) for job, count in connection.execute(counted)}
+            unknown = sorted(job for job, count in often.items() if count > (known or {}).get(job, 0))
+            return _by_ids(connection, unknown), last
 
     def ended_since(self, at: float) -> list[Job]:
         """The jobs that have ended after `at`."""
@@ -230,21 +236,51 @@ def _earlier(connection: Connection, tenant: str, key: str, digest: str) -> list
     return [int(job_id) for job_id in json.loads(row.jobs)]
 
 
-def _move(connection: Connection, step: Move) -> Job | None:
-    old = step.job
-    new = dataclasses.replace(
-        old, **{"reason": step.reason, "message": step.message, **step.fields, "state": step.state}
-    )
-    changes = {name: _column(new, name) for name in {"state", "reason", "message", *step.fields}}
-    unmoved = (
-        jobs.c.id == old.id,
-        jobs.c.state == old.state.value,
-        jobs.c.attempt == old.attempt,
-        jobs.c.cancel_requested == old.cancel_requested,
-    )
-    if connection.execute(jobs.update().where(*unmoved).values(**changes)).rowcount != 1:
-        return None
-    return new
+_Standing = tuple[str, int, bool]  # state, attempt, whether its end was asked for
+
+
+def _moved(connection: Connection, moves: Sequence[Move]) -> list[Job]:
+    """Looked at together, then written together: one statement for each job would take ten times as long."""
+    standing = _standing(connection, [step.job.id for step in moves])
+    moved: list[Job] = []
+    changes: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for step in moves:
+        old = step.job
+        if standing.pop(old.id, None) != (old.state.value, old.attempt, old.cancel_requested):
+            continue
+        new = dataclasses.replace(
+            old, **{"reason": step.reason, "message": step.message, **step.fields, "state": step.state}
+        )
+        names = tuple(sorted({"state", "reason", "message", *step.fields}))
+        columns = {f"new_{name}": _column(new, name) for name in names}
+        changes.setdefault(names, []).append({"of": old.id, **columns})
+        moved.append(new)
+    for names, rows in changes.items():
+        connection.execute(_update(names), rows)
+    return moved
+
+
+def _standing(connection: Connection, ids: Sequence[int]) -> dict[int, _Standing]:
+    """How these jobs are; nobody changes them before the transaction ends."""
+    found: dict[int, _Standing] = {}
+    for few in _split(sorted(ids)):  # in order, so that two processes never wait for each other
+        rows = connection.execute(_LOCKED, {"ids": few})
+        found.update((row.id, (row.state, row.attempt, row.cancel_requested)) for row in rows)
+    return found
+
+
+_LOCKED = (
+    select(jobs.c.id, jobs.c.state, jobs.c.attempt, jobs.c.cancel_requested)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(jobs.c.id)
+    .with_for_update()
+)
+
+
+@lru_cache(maxsize=256)
+def _update(names: tuple[str, ...]) -> Update:
+    """Built once for each set of columns: that costs more than to run it."""
+    return jobs.update().where(jobs.c.id == bindparam("of")).values({n: bindparam(f"new_{n}") for n in names})
 
 
 def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
