@@ -24,6 +24,7 @@ from stoker.control.explanations import ExplanationDesk
 from stoker.control.files import FileDesk
 from stoker.control.forecasts import Forecasts
 from stoker.control.jobs import JobDesk
+from stoker.control.lending import Lending
 from stoker.control.loop import Dispatcher
 from stoker.control.luggage import Luggage, with_partition
 from stoker.control.models import ModelDesk
@@ -212,6 +213,8 @@ class App:
             self.changes,
             self.largest_node,
         )
+        self.lending = Lending(self.endpoints, self.clock)
+        self.lender = Carrier(self.changes, (self.lending.step,), name="lender")
         self.models = ModelDesk(registry, PromotionJournal(self.database), self.endpoints, self.clock)
         self.shipments = ShipmentDesk(
             ShipmentStore(self.database),
@@ -272,10 +275,12 @@ class App:
         self.carrier.start()
         self.mover.start()
         self.forecaster.start()
+        self.lender.start()
 
     def stop(self) -> None:
         """Stop them and let go of the home. Jobs go on."""
         self.carrier.stop()
+        self.lender.stop()
         self.mover.stop(_PATIENCE_S)
         self.forecaster.stop()
         self.dispatcher.stop()

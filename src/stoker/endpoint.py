@@ -76,6 +76,13 @@ class Endpoint:
     engine: str = ""  # where replicas run; empty: any engine that fits
     message: str = ""
     scaling: Scaling = field(default_factory=Scaling)
+    cause: str = ""  # what `wanted` rests on where it follows the load: see schedule/lend.py
+    queue: str = ""  # of its replicas
+
+    @property
+    def follows(self) -> bool:
+        """Whether its number of replicas follows the load."""
+        return self.version is not None and self.scaling.floor < self.scaling.ceiling
 
     @property
     def ready(self) -> tuple[Replica, ...]:

@@ -95,6 +95,7 @@ def test_every_text_is_used() -> None:
         "alias",
         "health",
         "move_step",
+        "endpoint_cause",
         *GROUPS_OF_NAMES,
     )
     unused = {

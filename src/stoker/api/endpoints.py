@@ -11,7 +11,7 @@ from pydantic import Field
 from stoker.api.auth import Caller, Platform
 from stoker.api.fields import Name
 from stoker.api.wire import Json
-from stoker.endpoint import Endpoint
+from stoker.endpoint import Endpoint, Scaling
 from stoker.page import Page
 from stoker.typed import strict
 
@@ -25,6 +25,8 @@ class Deployment:
 
     version: Annotated[int, Field(ge=1, le=2**31 - 1)]
     replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    scaling: Scaling | None = None  # instead of `replicas`: as many as the load asks for
+    queue: str = ""  # of its replicas
 
 
 @router.get("", response_model=Page[Endpoint])
@@ -40,7 +42,7 @@ def get(name: Name, app: Platform, who: Caller) -> Response:
 @router.put("/{name}", response_model=Endpoint)
 def deploy(name: Name, body: Deployment, app: Platform, who: Caller) -> Response:
     """Bring up a version; requests go over to it once it is ready, without one being lost."""
-    app.endpoints.deploy(name, body.version, who, replicas=body.replicas)
+    app.endpoints.deploy(name, body.version, who, replicas=body.replicas, scaling=body.scaling, queue=body.queue)
     return Json(shown(app.endpoints.get(name, who)))
 
 

@@ -142,6 +142,9 @@ class Gateway:
                 self.meter.retries[exchange.route] += 1
                 continue
             self.meter.used(account, exchange.route, tokens)
+            if call.stream and exchange.status == 200:
+                first, now = exchange.first_byte, perf_counter()
+                self.meter.streamed(exchange.route, first - exchange.started, now - first, tokens.completion)
             return
 
     async def _ask(self, replica: Replica, call: Call, exchange: _Exchange, *, last: bool) -> Tokens:

@@ -96,6 +96,7 @@ def create_app(app: App, settings: ServerSettings | None = None) -> Server:
     server.notebooks_port = settings.notebooks_port or -1
     errors.install(server)
     app.endpoints.observe(server.gateway.in_flight)
+    app.lending.observe(server.gateway.in_flight, server.gateway.meter.counted)
     server.add_middleware(
         Door,
         admit=lambda scope: account_of(app, scope),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from stoker.account import Account
+from stoker.control.lending import Counted
 from stoker.usage import KeyUsage
 
 V = TypeVar("V")
@@ -50,12 +51,25 @@ class Meter:
         self.requests: dict[tuple[Route, int], int] = defaultdict(int)
         self.durations: dict[Route, Histogram] = defaultdict(Histogram)
         self.first_bytes: dict[Route, Histogram] = defaultdict(Histogram)
+        self.first_tokens: dict[Route, Histogram] = defaultdict(Histogram)  # of answers that are streamed
+        self.later_tokens: dict[Route, Histogram] = defaultdict(Histogram)  # each of the others on average
         self.retries: dict[Route, int] = defaultdict(int)
         self._by_key: dict[tuple[str, Route], list[int]] = defaultdict(lambda: [0, 0, 0])
 
     def ended(self, route: Route, status: int, seconds: float) -> None:
         self.requests[route, status] += 1
         self.durations[route].add(seconds)
+
+    def streamed(self, route: Route, first: float, rest: float, tokens: int) -> None:
+        """The first of `tokens` came after `first` seconds, the others took `rest` together."""
+        self.first_tokens[route].add(first)
+        if tokens > 1:
+            self.later_tokens[route].add(rest / (tokens - 1))
+
+    def counted(self, endpoint: str) -> Counted:
+        """How long the streamed answers of an endpoint took, to whoever and by whichever version."""
+        routes = [route for route in tuple(self.first_tokens) if route.endpoint.partition("@")[0] == endpoint]
+        return Counted(BOUNDS_S, *(_sum(rows, routes) for rows in (self.first_tokens, self.later_tokens)))
 
     def used(self, account: Account, route: Route, tokens: Tokens) -> None:
         row = self._by_key[account.id, route]
@@ -70,6 +84,14 @@ class Meter:
             for (key, route), row in sorted(self._by_key.items())
             if tenant in (None, route.tenant)
         ]
+
+
+def _sum(rows: Mapping[Route, Histogram], routes: Iterable[Route]) -> list[int]:
+    counts = [0] * (len(BOUNDS_S) + 1)
+    for route in routes:
+        if route in rows:
+            counts = [sum(both) for both in zip(counts, rows[route].counts, strict=True)]
+    return counts
 
 
 def exposition(meter: Meter, in_flight: Mapping[int, int], tenant: str | None = None) -> str:
@@ -95,6 +117,14 @@ def _lines(meter: Meter, in_flight: Mapping[int, int], tenant: str | None) -> It
     )
     yield from _histograms(
         "first_byte_seconds", "From arrival to the first byte back.", _of(tenant, meter.first_bytes)
+    )
+    yield from _histograms(
+        "first_token_seconds",
+        "From arrival to the first token of a streamed answer.",
+        _of(tenant, meter.first_tokens),
+    )
+    yield from _histograms(
+        "later_token_seconds", "Each further token of a streamed answer.", _of(tenant, meter.later_tokens)
     )
     if tenant is None:
         yield from _family("in_flight", "gauge", "Requests a replica is working on, by its job.")

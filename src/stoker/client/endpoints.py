@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stoker.client.connection import Connection
-from stoker.endpoint import Endpoint
+from stoker.endpoint import Endpoint, Scaling
 from stoker.page import Page
+from stoker.typed import dump
 
 _PATH = "/api/v1/endpoints"
 
@@ -23,9 +24,13 @@ class Endpoints:
     def get(self, name: str) -> Endpoint:
         return self._connection.get(Endpoint, f"{_PATH}/{name}")
 
-    def deploy(self, name: str, version: int, *, replicas: int = 1) -> Endpoint:
-        """Serve `version` of the model `name`; it takes over once it is ready."""
-        return self._connection.put(Endpoint, f"{_PATH}/{name}", {"version": version, "replicas": replicas})
+    def deploy(
+        self, name: str, version: int, *, replicas: int = 1, scaling: Scaling | None = None, queue: str = ""
+    ) -> Endpoint:
+        """Serve `version` of the model `name`; it takes over once it is ready. With `scaling` it has as many
+        replicas as its load asks for, instead of `replicas`."""
+        body = {"version": version, "replicas": replicas, "scaling": scaling and dump(scaling), "queue": queue}
+        return self._connection.put(Endpoint, f"{_PATH}/{name}", body)
 
     def stop(self, name: str) -> None:
         """Take the endpoint down; the registered model stays."""

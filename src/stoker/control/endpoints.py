@@ -16,7 +16,7 @@ from stoker.control.changes import Changes
 from stoker.control.jobs import JobDesk
 from stoker.control.replicas import recipe_spec, replica_spec
 from stoker.control.rights import platform, require, sees
-from stoker.endpoint import Endpoint, Replica, ReplicaState
+from stoker.endpoint import MOST_REPLICAS, Endpoint, Replica, ReplicaState, Scaling
 from stoker.errors import Away, BadInput, Conflict, NotFound, StokerError
 from stoker.home import Home
 from stoker.job import Job
@@ -91,18 +91,29 @@ class EndpointDesk:
             raise missing(name)
         return endpoint
 
-    def deploy(self, name: str, version: int, who: Account, *, replicas: int = 1) -> Endpoint:
-        """Serve `version` of the model `name` with so many replicas; it answers once one of them is ready."""
+    def deploy(
+        self,
+        name: str,
+        version: int,
+        who: Account,
+        *,
+        replicas: int = 1,
+        scaling: Scaling | None = None,
+        queue: str = "",
+    ) -> Endpoint:
+        """Serve `version` of the model `name` with so many replicas, or as many between two bounds as its load asks
+        for; it answers once one of them is ready."""
         require(who, Role.USER, "deploy a model")
-        if not 1 <= replicas <= 1000:
-            raise BadInput(f"{replicas} replicas were asked for; allowed is 1 to 1000", param="replicas")
+        if not 1 <= replicas <= MOST_REPLICAS:
+            raise BadInput(f"{replicas} replicas were asked for; allowed is 1 to {MOST_REPLICAS}", param="replicas")
+        scaling = scaling or Scaling(replicas, replicas)
         owners = {model: tenant for model, tenant in self._registry.tenants().items() if sees(who, tenant)}
         owner = owners.get(name)
         if owner is None:
             raise NotFound.named("model", name, owners)
         self._registry.version(name, version)
         self.bring_up(name, version, tenant=owner, owner=who.name, switch=True)
-        return self._change(name, lambda endpoint: replace(endpoint, wanted=replicas))
+        return self._change(name, lambda endpoint: _scaled(endpoint, scaling, queue))
 
     def stop(self, name: str, who: Account) -> Endpoint:
         """Take the endpoint down: replicas finish their answers and end; the registered model stays."""
@@ -132,6 +143,25 @@ class EndpointDesk:
         if not mine and version not in coming:
             raise NotFound.named("model", name, [plain])
         return [replica for replica in mine if replica.state is ReplicaState.READY]
+
+    # for lending: in memory, until something changes
+
+    def live(self) -> list[Endpoint]:
+        """All endpoints, as the gateway sees them."""
+        return list(self._routes.values())
+
+    def resize(self, name: str, replicas: int, cause: str) -> None:
+        """Let it have so many replicas, within its bounds; not one that is stopped or does not follow its load."""
+
+        def change(endpoint: Endpoint) -> Endpoint:
+            if not endpoint.follows or not endpoint.wanted:
+                return endpoint
+            bounds = endpoint.scaling
+            count = min(max(replicas, bounds.floor), bounds.ceiling)
+            return replace(endpoint, wanted=count, cause=cause)
+
+        if self._store.maybe(name) is not None:
+            self._change(name, change)
 
     # for shipments and promotions
 
@@ -343,6 +373,12 @@ def _coming_up(endpoint: Endpoint, version: int, *, switch: bool) -> Endpoint:
         return replace(endpoint, candidate=None, switch=False) if switch and endpoint.switch else endpoint
     switch = switch or (endpoint.candidate == version and endpoint.switch)
     return replace(endpoint, candidate=version, switch=switch, wanted=max(1, endpoint.wanted), message="")
+
+
+def _scaled(endpoint: Endpoint, scaling: Scaling, queue: str) -> Endpoint:
+    """With other bounds; where it follows the load, as many as it has, if they allow."""
+    count = min(max(endpoint.wanted, scaling.floor), scaling.ceiling)
+    return replace(endpoint, scaling=scaling, wanted=count, cause="", queue=queue or endpoint.queue)
 
 
 def _switched(endpoint: Endpoint, version: int) -> Endpoint:

@@ -38,6 +38,7 @@ def replica_spec(endpoint: Endpoint, version: ModelVersion, attached: str, large
         grace=10.0,
         priority=80,
         engine=endpoint.engine,
+        queue=endpoint.queue,
         attached=attached,
         labels={"stoker/endpoint": endpoint.name, "stoker/version": str(version.version)},
     )

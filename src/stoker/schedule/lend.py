@@ -116,6 +116,7 @@ def _by_trend(last: Sequence[Load], ahead: float) -> float:
     mean = sum(load.in_flight for load in last) / len(last)
     spread = sum((load.at - mean_at) ** 2 for load in last)
     slope = sum((load.at - mean_at) * (load.in_flight - mean) for load in last) / spread if spread else 0.0
+    ahead = min(ahead, last[-1].at - last[0].at)  # no further than it was watched
     return mean + slope * (last[-1].at - mean_at + ahead) if slope > 0 else 0.0
 
 
