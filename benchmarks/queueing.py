@@ -3,10 +3,10 @@
     python benchmarks/queueing.py [--traces trace1,...] [--only protocol|stoker] [--plot docs/images/queueing.svg]
 
 Two parts. *protocol*: SRTF and SRSF with exactly the rules of muri/experiment.md of the data folder, as a check
-that traces, overheads and placement are understood: placements are rebuilt at every event, and every running job pays
-its overhead. *stoker*: the scheduler of production under one policy for all traces, which is not told any duration,
-beside the published figures of the policies that are not told either. There a job pays its overhead when it starts
-and nothing else, and it stays where it is until it is displaced: moving costs a start.
+that traces, overheads and placement are understood: placements are rebuilt at every event, and every running job
+pays its overhead. *stoker*: the scheduler of production under one policy for all traces, which is not told any
+duration, beside the published figures of the policies that are not told either. There a job pays its overhead when
+it starts and nothing else, and stays where it is until it is displaced: moving costs a start.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from stoker.errors import BadInput
@@ -20,21 +20,27 @@ from stoker.simulate.readers import spec_of
 NODES = nodes_of("3xH100:4")
 
 
-def job(number: int, at: float, work: float, devices: float, priority: int = 50) -> TracedJob:
+def job(
+    number: int, at: float, work: float, devices: float, priority: int = 50, warning: float | None = None
+) -> TracedJob:
+    """Preemptible where it has a warning; then what it did since its last checkpoint is lost, but for 0 s."""
     spec = replace(spec_of("job", devices, 4, cpus=1), priority=priority)
+    if warning is not None:
+        spec = replace(spec, preemptible=True, checkpoint_signal="USR1" if warning else "", checkpoint_lead=warning)
     return TracedJob(number, at, work, spec, tenant=f"t{number % 3}", owner=f"o{number % 5}")
 
 
 JOBS = some.lists(
     some.builds(
-        lambda at, work, devices, priority: job(0, float(at), float(work), devices, priority),
+        lambda at, work, devices, priority, warning: job(0, float(at), float(work), devices, priority, warning),
         some.integers(0, 5000),
         some.integers(1, 20000),
         some.sampled_from((0, 0.25, 0.5, 1, 2, 3, 4, 8, 12)),
         some.sampled_from((20, 50, 50, 80)),
+        some.sampled_from((None, 0.0, 60.0)),
     ),
     min_size=1,
-    max_size=25,
+    max_size=15,
 )
 POLICIES = some.builds(
     Policy,
@@ -55,6 +61,7 @@ def run(jobs: Sequence[TracedJob], policy: Policy | None = None) -> Outcome:
     return simulate(traced(jobs), NODES, Settings(policy or Policy()))
 
 
+@settings(max_examples=40)
 @given(JOBS, POLICIES)
 def test_nothing_is_over_allocated_and_all_ends(jobs: list[TracedJob], policy: Policy) -> None:
     outcome = run(jobs, policy)
@@ -72,11 +79,13 @@ def test_nothing_is_over_allocated_and_all_ends(jobs: list[TracedJob], policy: P
     assert outcome.moments[-1].busy == outcome.moments[-1].waiting == 0
 
 
+@settings(max_examples=40)
 @given(JOBS, POLICIES)
 def test_the_same_gives_the_same(jobs: list[TracedJob], policy: Policy) -> None:
     assert run(jobs, policy) == run(jobs, policy)
 
 
+@settings(max_examples=40)
 @given(JOBS)
 def test_what_is_held_adds_up(jobs: list[TracedJob]) -> None:
     """Device-seconds by job, by moment and by queue are the same."""
@@ -121,6 +130,35 @@ def test_likely_end_learns_who_is_short() -> None:
     come = measure(run(jobs))
     likely = measure(run(jobs, Policy(order=Order.LIKELY_END)))
     assert likely.completion.mean < 0.7 * come.completion.mean
+
+
+def test_equals_take_turns_and_lose_what_was_not_saved() -> None:
+    """A short job that is likely to end displaces the long one after its turn, which then goes on where it was."""
+    long, short = job(1, 0, 20000, 12, warning=0.0), job(2, 10, 100, 12, warning=0.0)
+    policy = Policy(
+        order=Order.LEAST_SERVICE, preempt=Preempt.EQUALS, turn=5000.0, restart=0.0, checkpoint_every=1800
+    )
+    first, second = run([long, short], policy).jobs
+    assert second.started_at == 5000
+    assert (first.preemptions, first.lost) == (1, 5000 - 2 * 1800)
+    assert first.ended_at == 20000 + 100 + first.lost
+
+
+def test_lower_priority_gives_way_after_its_warning() -> None:
+    low, high = job(1, 0, 5000, 12, 20, warning=60.0), job(2, 1000, 100, 12, 80)
+    first, second = run([low, high], Policy(restart=0.0)).jobs
+    assert second.started_at == 1060
+    assert (first.preemptions, first.lost, first.ended_at) == (1, 0.0, 5100)
+
+
+@pytest.mark.parametrize(
+    ("backfill", "begins"), [(Backfill.NONE, 1100), (Backfill.EASY, 20), (Backfill.GREEDY, 20)]
+)
+def test_backfill_is_as_the_policy_has_it(backfill: Backfill, begins: float) -> None:
+    """A gang waits for the first job; behind it comes a short one that fits beside."""
+    one, gang, small = job(1, 0, 1000, 8), job(2, 10, 100, 12), job(3, 20, 50, 4)
+    timed = [replace(each, spec=replace(each.spec, time_limit=each.work)) for each in (one, gang, small)]
+    assert run(timed, Policy(backfill=backfill, restart=0.0)).jobs[2].started_at == begins
 
 
 def test_what_never_fits_is_counted() -> None:

@@ -18,6 +18,7 @@ from stoker.job import Job, JobSpec, Placement, Resources
 from stoker.schedule.dependencies import Answer, held
 from stoker.schedule.field import Field, away_from_here
 from stoker.schedule.line import Line
+from stoker.schedule.policy import Backfill
 from stoker.schedule.pool import Pool
 from stoker.schedule.preemption import Kept, Preemption, Room
 from stoker.schedule.snapshot import Plan, Reserved, Snapshot, Start, Wait
@@ -148,7 +149,7 @@ def _claim(job: Job, state: _Pass) -> bool:
 
 def _room_made(job: Job, spec: JobSpec, shape: _Shape, state: _Pass) -> Wait | None:
     """Have others ended so that `job` gets in, where that is allowed and helps; None where not."""
-    kept = state.reservation
+    kept = None if state.snapshot.policy.backfill is Backfill.GREEDY else state.reservation
     behind = None if kept is None else Kept(kept.left, kept.given)
     room = state.preemption.room(job, spec, shape, state.pool, behind)
     return None if room is None else _kept_for(job, room, state)
@@ -172,6 +173,8 @@ def _shape(spec: JobSpec, state: _Pass) -> _Shape:
 
 def _placements(spec: JobSpec, shape: _Shape, state: _Pass) -> tuple[str, tuple[Placement, ...]]:
     outlasts = shape[-1]
+    if state.reservation is not None and state.snapshot.policy.backfill is Backfill.NONE:
+        return "", ()
     if state.reservation is not None and outlasts:
         return state.reservation.both.fit(spec)
     return state.pool.fit(spec)
@@ -179,8 +182,8 @@ def _placements(spec: JobSpec, shape: _Shape, state: _Pass) -> tuple[str, tuple[
 
 def _outlasts(spec: JobSpec, state: _Pass) -> bool:
     """Whether a job started now may still hold something when the reservation begins."""
-    if state.reservation is None:
-        return False  # there is none to respect yet
+    if state.reservation is None or state.snapshot.policy.backfill is Backfill.GREEDY:
+        return False  # there is none to respect
     if spec.time_limit is None or not math.isfinite(state.reservation.at):
         return True
     return state.snapshot.now + spec.time_limit + spec.grace > state.reservation.at

@@ -22,6 +22,8 @@ from stoker.schedule.rank import rank_of
 from stoker.schedule.snapshot import Snapshot, Wait
 from stoker.schedule.tree import leaves_of, root_of
 
+_LEAST_TURN_S = 60.0  # between two looks at whether an equal has fallen behind
+
 
 class Line:
     """The order of one pass. It has to be told of each start."""
@@ -139,6 +141,14 @@ class Line:
             for branch in other.below_common(home)
         )
 
+    def standing(self, jobs: Sequence[Job]) -> Mapping[int, float]:
+        """By job, how many of `jobs` it goes before when equals take turns, as a share; else nothing."""
+        if self._turn is None or self._rank is None:
+            return {}
+        ranks = {job.id: self._rank(job) for job in jobs}
+        worst_first = sorted(jobs, key=lambda job: (job.spec.priority, -ranks[job.id], -job.id))
+        return {job.id: at / len(jobs) for at, job in enumerate(worst_first)}
+
     def _after_its_turn(self, job: Job, victim: Job) -> bool:
         """Whether the policy's order puts `job` before `victim`, an equal that has had its turn."""
         if self._turn is None or self._rank is None or victim.started_at is None:
@@ -149,7 +159,10 @@ class Line:
         if over > self._now:
             self._turns_end = min(self._turns_end, over)
             return False
-        return self._rank(job) < self._rank(victim)
+        if self._rank(job) < self._rank(victim):
+            return True
+        self._turns_end = min(self._turns_end, self._now + max(self._turn, _LEAST_TURN_S))  # ranks fall with age
+        return False
 
     def _hold(self, jobs: Iterable[Job], sign: int) -> None:
         """Let `jobs` hold what they do (1), or not (-1)."""

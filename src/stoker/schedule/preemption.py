@@ -20,7 +20,7 @@ from stoker.schedule.field import Field
 from stoker.schedule.line import Line
 from stoker.schedule.snapshot import Preempt, Snapshot, Wait
 from stoker.schedule.trial import Trial
-from stoker.schedule.victims import Candidate, choose, lost
+from stoker.schedule.victims import Candidate, choose, lost, size
 
 _MOST_TRIES = 50  # in one pass that help nobody: each looks at all that runs
 _NAMED = 4  # victims that a message names
@@ -52,6 +52,7 @@ class Preemption:
         self._movable = [] if never else [job for job in snapshot.active if _movable(job)]
         self._going = [job for job in snapshot.active if job.state is JobState.STOPPING]
         self._claims = _claims(snapshot)
+        self._standing = line.standing(self._movable)
         self._hopeless: set[Hashable] = set()
         self.plans: list[Preempt] = []
         self.wake_at = math.inf  # when somebody has run long enough to be displaced
@@ -111,7 +112,11 @@ class Preemption:
     def _candidates(self, job: Job) -> list[Candidate]:
         now, policy, going = self._snapshot.now, self._snapshot.policy, self.going
         able = [one for one in self._movable if one.id not in going and self._line.may_take(job, one, self._going)]
-        return [Candidate(one, lost(one, now, policy)) for one in able if self._has_run(one)]
+        return [Candidate(one, lost(one, now, policy) + self._waits(one)) for one in able if self._has_run(one)]
+
+    def _waits(self, victim: Job) -> float:
+        """Device-seconds until its next turn: the more, the sooner it would have one."""
+        return size(victim) * self._snapshot.policy.turn * self._standing.get(victim.id, 0.0)
 
     def _together(self, job: Job, victims: Sequence[Job]) -> bool:
         """Whether they may be taken one after the other: each one more leaves their queue with less."""
@@ -137,9 +142,16 @@ def _movable(job: Job) -> bool:
 
 
 def _claims(snapshot: Snapshot) -> frozenset[int]:
-    """Jobs for which others are being ended, or have ended and not begun again."""
-    for_whom = {job.gives_way_to for job in (*snapshot.active, *snapshot.pending)}
-    return frozenset(job_id for job_id in for_whom if job_id is not None)
+    """Jobs for which others are being ended, or have ended and not begun again; not those that have had that room,
+    and wait again since."""
+    claims = {job.gives_way_to for job in snapshot.active}
+    never = -math.inf
+    for job in snapshot.pending:
+        if job.gives_way_to is not None and snapshot.since.get(job.gives_way_to, never) <= snapshot.since.get(
+            job.id, math.inf
+        ):
+            claims.add(job.gives_way_to)
+    return frozenset(job_id for job_id in claims if job_id is not None)
 
 
 def _waits_for(victims: Sequence[Job]) -> Wait:

@@ -26,6 +26,7 @@ class Course:
         self.ends_at = 0.0
         self._began = 0.0
         self._restart = 0.0
+        self._every = 0.0
 
     def submitted(self, now: float) -> Job:
         one = self.traced
@@ -47,6 +48,7 @@ class Course:
             engine=start.engine,
             placements=start.placements,
             not_before=None,
+            gives_way_to=None,
         )
 
     def ended(self, now: float) -> None:
@@ -55,16 +57,20 @@ class Course:
         self.done = self.traced.work
         self.ended_at = now
 
-    def cut(self, now: float, every: float) -> None:
-        """It is ended before its time. What it did since its last checkpoint is lost; 0 seconds: nothing is."""
-        ran = max(0.0, now - self._began - self._restart)
-        kept = ran if every <= 0 else ran // every * every
+    def told_to_go(self, every: float) -> None:
+        """It will be cut, and keeps what it has done by then in steps of `every` seconds; 0: all of it."""
+        self.version += 1
+        self._every = every
+
+    def cut(self, now: float) -> None:
+        """It has been ended before its time: what it did since its last checkpoint is lost."""
+        ran = min(max(0.0, now - self._began - self._restart), self.traced.work - self.done)
+        kept = ran if self._every <= 0 else ran // self._every * self._every
         self.starting += min(self._restart, now - self._began)
         self.served += now - self._began
         self.lost += ran - kept
         self.done += kept
         self.preemptions += 1
-        self.version += 1
 
     def waits_again(self, job: Job) -> Job:
         return replace(job, state=JobState.PENDING, started_at=None, engine="", placements=())

@@ -9,13 +9,13 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from itertools import count
 
 from stoker.cluster import Node
 from stoker.errors import BadInput
-from stoker.job import Job, JobSpec
+from stoker.job import Job, JobSpec, JobState
 from stoker.queue import Queue
 from stoker.schedule import Meter, Plan, Policy, Quantity, Snapshot, Start, decide, mix_of, unfit
 from stoker.schedule.lifetimes import Age, Experience, kind_of
@@ -131,8 +131,7 @@ class _Simulation:
                 self._served.pop(job_id, None)
                 self.recorder.ended(course, self._now)
             else:
-                self._pending[job_id] = course.waits_again(job)
-                self._since[job_id] = self._now
+                self._requeue(job, course)
 
     def _learn(self, job: Job) -> None:
         self._recent.append(job.spec)
@@ -178,7 +177,26 @@ class _Simulation:
             self._start(start)
         for job_id in plan.fails:
             self._pending.pop(job_id)
-        return False
+        for preempt in plan.preempts:
+            for victim in preempt.victims:
+                self._preempt(victim, preempt.job.id)
+        return bool(plan.preempts)
+
+    def _preempt(self, victim: Job, for_whom: int) -> None:
+        """It is told to go, and gone after its warning; at once if it needs none."""
+        course, spec = self._courses[victim.id], victim.spec
+        self._active[victim.id] = replace(victim, state=JobState.STOPPING, gives_way_to=for_whom)
+        if course.ends_at <= self._now + spec.warning:
+            return  # it is done before
+        every = self._policy.checkpoint_every if spec.checkpoint_every is None else spec.checkpoint_every
+        course.told_to_go(0.0 if spec.checkpoint_signal else every)
+        self._push(self._now + spec.warning, _Kind.STOPPED, victim.id, course.version)
+
+    def _requeue(self, job: Job, course: Course) -> None:
+        course.cut(self._now)
+        self._served[job.id] = course.served
+        self._since[job.id] = self._now
+        self._pending[job.id] = course.waits_again(job)
 
     def _start(self, start: Start) -> None:
         course = self._courses[start.job.id]
