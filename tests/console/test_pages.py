@@ -114,9 +114,10 @@ def test_a_running_job_shows_measured_beside_expected(furnished: Platform) -> No
 def test_a_waiting_job_says_why_in_the_readers_language(furnished: Platform) -> None:
     with furnished.visitor(language="zh") as visitor:
         page = look(visitor, "/jobs/pretrain-13b")
-    assert "等待资源" in page.text
-    assert "减少申请的资源" in page.text
-    assert "running now:" in page.text  # what the desk found out stays below
+    assert re.search(r"已等待 .*：\s*需要 8 个加速器；可用的 8 个加速器中空闲 \d 个", page.text)
+    assert "启动时间未知：取决于没有时间上限的作业" in page.text
+    assert "finetune-asr" in page.text
+    assert "空闲加速器不足 1" in page.text
 
 
 def test_a_failed_job_shows_its_last_words(furnished: Platform) -> None:

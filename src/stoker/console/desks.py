@@ -10,6 +10,7 @@ from stoker.account import Account, Role
 from stoker.cluster import Node
 from stoker.endpoint import Endpoint
 from stoker.engine_config import EngineStatus
+from stoker.explanation import Explanation
 from stoker.finding import Finding
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobEvent, JobState
@@ -44,6 +45,10 @@ class Jobs(Protocol):
     def why(self, job_id: int, who: Account) -> Finding: ...
     @property
     def changed(self) -> int: ...
+
+
+class Explanations(Protocol):
+    def explain(self, job_id: int, who: Account, *, nodes: bool = False) -> Explanation: ...
 
 
 class Accounts(Protocol):
@@ -120,6 +125,8 @@ class Desks(Protocol):
 
     @property
     def jobs(self) -> Jobs: ...
+    @property
+    def explanations(self) -> Explanations: ...
     @property
     def accounts(self) -> Accounts: ...
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -17,7 +18,8 @@ from stoker.console.session import PageRoute, View, Viewer
 from stoker.console.speed import delivered
 from stoker.console.tail import Read, start_of_tail
 from stoker.console.timeline import timeline
-from stoker.errors import NotFound
+from stoker.console.waiting import Waiting, waiting
+from stoker.errors import Conflict, NotFound
 from stoker.finding import Finding
 from stoker.job import FINAL, Job, JobState
 from stoker.telemetry import Telemetry
@@ -78,6 +80,7 @@ def job_page(view: Viewer, label: str) -> Response:
         telemetry=telemetry,
         delivered=delivered(telemetry),
         charts=charts(telemetry),
+        waiting=_waiting(view, job),
         finding=_finding(view, job),
         batch=stages.first_batch(telemetry.notes.get("first_batch")),
         envs={name: "•••" if _SECRET.search(name) else value for name, value in job.spec.envs.items()},
@@ -155,7 +158,16 @@ def _one(view: View, label: str) -> Job:
 
 
 def _finding(view: View, job: Job) -> Finding | None:
-    """Why a job waits or did not succeed; a job that runs or went well needs no reason."""
-    if job.state in (JobState.RUNNING, JobState.STARTING, JobState.SUCCEEDED):
+    """Why a job did not succeed; one that runs or went well needs no reason, one that waits has a drawing."""
+    if job.state in (JobState.PENDING, JobState.RUNNING, JobState.STARTING, JobState.SUCCEEDED):
         return None
-    return in_language(view.app.jobs.why(job.id, view.who), job, view.say, view.now)
+    return in_language(view.app.jobs.why(job.id, view.who), job, view.say)
+
+
+def _waiting(view: View, job: Job) -> Waiting | None:
+    """The drawing of why a job waits."""
+    if job.state is not JobState.PENDING:
+        return None
+    with suppress(Conflict):  # it has begun meanwhile
+        return waiting(view.app.explanations.explain(job.id, view.who, nodes=True), view.say.language)
+    return None
