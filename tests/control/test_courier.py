@@ -236,6 +236,18 @@ def test_news_wake_the_dispatcher_and_sameness_does_not(courier: Courier, engine
     assert len(woken) == 2
 
 
+def test_an_engine_that_has_news_all_the_time_gets_to_its_work(courier: Courier, engine: FarEngine) -> None:
+    courier.step()
+    courier._took = 60.0  # so long did the last question take
+    asked = courier.calls
+    courier.look_again()
+    assert courier.step() > 60.0
+    assert courier.calls == asked
+    courier._took = 0.0
+    courier.step()
+    assert courier.calls == asked + 1
+
+
 def test_the_thread_hands_over_by_itself_and_ends(engine: FarEngine, clock: ManualClock) -> None:
     courier = Courier(engine, CONFIG, clock)
     news = threading.Event()

@@ -28,6 +28,7 @@ from stoker.units import format_duration
 _log = logging.getLogger(__name__)
 _QUICK_S = 0.5  # between two questions while something is about to begin or end
 _STEADY_S = 3.0  # between two questions otherwise
+_BREATH = 4.0  # pause after a question that the engine asked for, in lengths of that question: news come in bunches
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # after the engine did not answer
 _AT_ONCE = 32  # orders handed over before the engine is asked again
 
@@ -81,6 +82,7 @@ class Courier:
         self._trouble = "has not answered yet"
         self._pause = 0.0
         self._asked_at = 0.0  # monotonic
+        self._took = 0.0  # seconds, the last question
         self._told = False  # the engine says that it would answer otherwise now
         self._news = threading.Event()
         self._closing = False
@@ -207,7 +209,7 @@ class Courier:
     def _patience(self) -> float:
         """Seconds until the engine is to be asked again."""
         if self._told:
-            return 0.0
+            return self._asked_at + (1 + _BREATH) * self._took - time.monotonic()
         with self._lock:
             moving = bool(self._handed) or any(
                 not seen.state.final and seen.state is not JobState.RUNNING for seen in self._answer.states.values()
@@ -220,6 +222,7 @@ class Courier:
         self._asked_at = time.monotonic()
         states, nodes = self.behind.states(), self.behind.inventory()
         others = self.behind.others() if isinstance(self.behind, CanSeeOthers) else ()
+        self._took = time.monotonic() - self._asked_at
         ours = tuple(
             replace(node, site=self.config.site, taints=(*self.config.taints, *node.taints)) for node in nodes
         )

@@ -77,7 +77,7 @@ class Attempts:
         What it refuses soon is returned; what it refuses later has failed, and what it cannot answer now is made by
         `tend_all`.
         """
-        refused = {order.key: why for order in orders if (why := self._begin(order, offers))}
+        refused = self._begin(orders, offers)
         known = [self._ledger.records[order.key] for order in orders if order.key not in refused]
         wanted = [record for record in known if not (record.created or record.cause or record.end)]
         tasks = [self._spawn(self._make(record)) for record in wanted]
@@ -175,21 +175,28 @@ class Attempts:
 
     # making
 
-    def _begin(self, order: Order, offers: Mapping[str, Offer]) -> str:
-        """Write the order down, unless it is; returns why it can never run here."""
-        if order.key in self._ledger.records:
-            return ""
+    def _begin(self, orders: Sequence[Order], offers: Mapping[str, Offer]) -> dict[Key, str]:
+        """Write the orders down that are not yet; returns which can never run here, and why."""
+        records, refused = [], {}
+        for order in orders:
+            if order.key in self._ledger.records:
+                continue
+            try:
+                records.append(self._planned(order, offers))
+            except BadInput as error:
+                refused[order.key] = str(error)
+        self._ledger.begin(records)
+        return refused
+
+    def _planned(self, order: Order, offers: Mapping[str, Offer]) -> Record:
+        """Raises BadInput for what can never run here."""
         unknown = [place.node for place in order.placements if place.node not in offers]
         if unknown:
-            return f'there is no node "{unknown[0]}" in the cluster any more'
+            raise BadInput(f'there is no node "{unknown[0]}" in the cluster any more')
         size = order.package.stat().st_size if order.package else 0
-        try:
-            made = plan(order, self._settings, self._installation, offers, package_size=size)
-        except BadInput as error:
-            return str(error)
+        made = plan(order, self._settings, self._installation, offers, package_size=size)
         nodes = tuple(place.node for place in order.placements)
-        self._ledger.begin(order.key, made, nodes, order.spec.grace + order.spec.warning)
-        return ""
+        return Record(order.key, self._ledger.folder(order.key), made, nodes, order.spec.grace + order.spec.warning)
 
     async def _make(self, record: Record) -> None:
         """Make its objects, once at a time. Raises Away when that is to be tried again."""
@@ -416,6 +423,7 @@ class Attempts:
     def _capture(self, record: Record, rank: int) -> Capture:
         found = self._captures.get((record.key, rank))
         if found is None:
+            record.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = f"/api/v1/namespaces/{self._settings.namespace}/pods/{record.names[rank]}"
             name = stream_file(rank)
             found = Capture(self._api, path, record.folder, name, record.plan.mark if rank == 0 else "")

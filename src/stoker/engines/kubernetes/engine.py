@@ -149,6 +149,7 @@ class KubernetesEngine:
         for forward in self._forwards.values():
             forward.close()
         await self._api.close()
+        self._ledger.close()
 
     def _pod_told(self, pod: Object, gone: bool) -> None:
         self._attempts.told(pod, gone)

@@ -1,17 +1,15 @@
 """Ledger: what this platform must not forget of the attempts it gave to a cluster.
 
-One folder an attempt (``<job>/<attempt>``) with ``record.json``, the copied logs, and marks; ``.live`` holds an
-empty file for each attempt that was handed over and not forgotten, so that a restart reads only those. Written
-here before a call to the API server, it makes the call repeatable after a kill.
+Written here before a call to the API server, it makes the call repeatable after a kill. Copied logs lie beside it,
+in a folder an attempt (``<job>/<attempt>``). A database file, as many small files cost more than the API server.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import secrets
-from collections.abc import Mapping
+import sqlite3
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,22 @@ from stoker.job import JobState
 
 Object = dict[str, Any]
 
+_SCHEMA = """
+create table if not exists attempts (
+    job integer not null, attempt integer not null, plan text not null, nodes text not null, grace real not null,
+    created integer not null default 0, cause text, ended text, forgotten integer not null default 0,
+    primary key (job, attempt)) without rowid
+"""
+_LIVE = "create index if not exists live on attempts (forgotten) where not forgotten"
+_COLUMNS = "job, attempt, plan, nodes, grace, created, cause, ended"
+
 
 @dataclass
 class Record:
     """One attempt. `created`, `cause` and `end` are set once, in this order; `cause` may be missing."""
 
     key: Key
-    folder: Path  # on the platform's machine
+    folder: Path  # of its logs, on the platform's machine
     plan: Plan
     nodes: tuple[str, ...]
     grace: float
@@ -44,102 +51,117 @@ class Record:
 
 
 class Ledger:
-    """Not thread-safe: it belongs to the engine's loop."""
+    """Belongs to the engine's loop; only `plan` may be asked from any thread.
+
+    What was begun is on the disk before `begin` returns. The rest outlives a kill at once and a loss of power soon:
+    if it is lost, the cluster tells it again.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._live = folder / ".live"
-        self._live.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.records: dict[Key, Record] = {}
-        for entry in sorted(os.scandir(self._live), key=lambda entry: entry.name):
-            job, _, attempt = entry.name.partition(".")
-            self._read(Key(int(job), int(attempt)))
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = threading.Lock()
+        path = folder / "ledger.sqlite3"
+        self._disk = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30.0)
+        path.chmod(0o600)
+        for statement in ("pragma journal_mode=wal", "pragma synchronous=normal", _SCHEMA, _LIVE):
+            self._disk.execute(statement)
+        rows = self._disk.execute(f"select {_COLUMNS} from attempts where not forgotten").fetchall()  # noqa: S608
+        self.records: dict[Key, Record] = {record.key: record for record in map(self._record, rows)}
 
     def folder(self, key: Key) -> Path:
         return self._folder / str(key.job) / str(key.attempt)
 
     def plan(self, key: Key) -> Plan | None:
         """Of any attempt that ever was, a forgotten one too. From any thread."""
-        record = self.records.get(key)
-        return record.plan if record else _plan(self.folder(key))
+        if record := self.records.get(key):
+            return record.plan
+        with self._lock:
+            found = self._disk.execute(
+                "select plan from attempts where job = ? and attempt = ?", (key.job, key.attempt)
+            )
+            row = found.fetchone()
+        return _plan(row[0]) if row else None
 
-    def begin(self, key: Key, plan: Plan, nodes: tuple[str, ...], grace: float) -> Record:
+    def begin(self, records: Iterable[Record]) -> None:
         """Write down what is to be made, before any of it is."""
-        record = Record(key, self.folder(key), plan, nodes, grace)
-        record.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        content = {"plan": plan.__dict__, "nodes": nodes, "grace": grace}
-        _write(record.folder / "record.json", content)
-        (self._live / _label(key)).touch(mode=0o600)
-        self.records[key] = record
-        return record
+        new = list(records)
+        if not new:
+            return
+        with self._lock:
+            self._disk.execute("pragma synchronous=full")
+            try:
+                self._disk.execute("begin immediate")
+                self._disk.executemany(
+                    "insert or replace into attempts (job, attempt, plan, nodes, grace) values (?, ?, ?, ?, ?)",
+                    map(_row, new),
+                )
+                self._disk.execute("commit")
+            except BaseException:
+                self._disk.rollback()
+                raise
+            finally:
+                self._disk.execute("pragma synchronous=normal")
+        self.records.update((record.key, record) for record in new)
 
     def created(self, record: Record) -> None:
-        (record.folder / "created").touch(mode=0o600)
+        self._set(record.key, "created", 1)
         record.created, record.held_up = True, ""
 
     def cause(self, record: Record, cause: Observation) -> None:
         """The first cause stays."""
         if record.cause is None and record.end is None:
-            _write(record.folder / "cause.json", cause.__dict__)
+            self._set(record.key, "cause", json.dumps(cause.__dict__))
             record.cause = cause
 
     def end(self, record: Record, end: Observation) -> None:
         if record.end is None:
-            _write(record.folder / "end.json", end.__dict__)
+            self._set(record.key, "ended", json.dumps(end.__dict__))
             record.end = end
 
     def forget(self, key: Key) -> None:
         """The logs stay."""
-        (self._live / _label(key)).unlink(missing_ok=True)
+        self._set(key, "forgotten", 1)
         self.records.pop(key, None)
 
-    def _read(self, key: Key) -> None:
-        folder = self.folder(key)
-        content, plan = _json(folder / "record.json"), _plan(folder)
-        if plan is None:
-            self.forget(key)
-            return
-        self.records[key] = Record(
+    def close(self) -> None:
+        with self._lock:
+            self._disk.close()
+
+    def _set(self, key: Key, column: str, value: object) -> None:
+        with self._lock:
+            self._disk.execute(
+                f"update attempts set {column} = ? where job = ? and attempt = ?",  # noqa: S608 - a name of ours
+                (value, key.job, key.attempt),
+            )
+
+    def _record(self, row: tuple[Any, ...]) -> Record:
+        job, attempt, plan, nodes, grace, created, cause, ended = row
+        key = Key(job, attempt)
+        return Record(
             key,
-            folder,
-            plan,
-            tuple(content["nodes"]),
-            content["grace"],
-            created=(folder / "created").exists(),
-            cause=_observation(folder / "cause.json"),
-            end=_observation(folder / "end.json"),
+            self.folder(key),
+            _plan(plan),
+            tuple(json.loads(nodes)),
+            grace,
+            created=bool(created),
+            cause=_observation(cause),
+            end=_observation(ended),
         )
 
 
-def _plan(folder: Path) -> Plan | None:
-    content = _json(folder / "record.json")
-    return Plan(**{**content["plan"], "pods": tuple(content["plan"]["pods"])}) if content else None
+def _row(record: Record) -> tuple[object, ...]:
+    plan, nodes = json.dumps(record.plan.__dict__), json.dumps(record.nodes)
+    return (record.key.job, record.key.attempt, plan, nodes, record.grace)
 
 
-def _label(key: Key) -> str:
-    return f"{key.job}.{key.attempt}"
+def _plan(text: str) -> Plan:
+    content = json.loads(text)
+    return Plan(**{**content, "pods": tuple(content["pods"])})
 
 
-def _observation(path: Path) -> Observation | None:
-    found = _json(path)
-    return Observation(**{**found, "state": JobState(found["state"])}) if found else None
-
-
-def _json(path: Path) -> Object:
-    with contextlib.suppress(FileNotFoundError):
-        found: Object = json.loads(path.read_text())
-        return found
-    return {}
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(f"{path.name}.part-{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(json.dumps(content))  # json.dump writes piece by piece, in Python
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+def _observation(text: str | None) -> Observation | None:
+    if text is None:
+        return None
+    found = json.loads(text)
+    return Observation(**{**found, "state": JobState(found["state"])})
