@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-fast test-slow search lint format bench clean help
+.PHONY: demo test test-fast test-slow search lint format tables clean help
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -47,6 +47,11 @@ lint: $(VENV)/.tests  ## ruff and mypy --strict
 format: $(VENV)/.tests
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+FACTS ?= ../shared/facts
+
+tables: $(VENV)/.tests  ## errors of the performance model against published measurements in FACTS, into the docs
+	$(BIN)/python benchmarks/perf.py --facts $(FACTS) --docs
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

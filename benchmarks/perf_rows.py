@@ -145,19 +145,33 @@ def _unseen(entry: Mapping[str, str]) -> Row:
     return Row(entry["source"], model, hardware, entry["stack"], workload, layout, speed)
 
 
+def fitting() -> list[tuple[Row, float, bool]]:
+    """Layouts of which a source says what they need (GiB) and whether that fitted; they carry no speed."""
+    with (HERE / "published" / "out_of_memory.csv").open(newline="") as file:
+        return [
+            (_megatron_2022(entry, 0.0), float(entry["needed_gib"]), entry["ran"] == "yes")
+            for entry in csv.DictReader(file)
+        ]
+
+
 def _korthikanti(path: Path) -> Iterator[Row]:
+    """Step times of table 5; Calculon's llm/validation.py holds the same eight."""
     with path.open(newline="") as file:
         for entry in csv.DictReader(file):
-            workload = Workload(int(entry["global_batch"]), int(entry["sequence"]), "fp16", fused_attention=False)
-            layout = Layout(
-                int(entry["gpus"]), int(entry["tp"]), int(entry["pp"]), virtual=int(entry["interleaved"]),
-                micro_batch=int(entry["micro_batch"]), sharding="none",
-                recompute="full" if entry["recompute"] == "full" else "selective",
-                sequence_parallel=entry["sequence_parallel"] == "yes",
-            )  # fmt: skip
-            speed = workload.tokens / float(entry["step_s"]) / layout.gpus
-            hardware = cluster(entry["hardware"], layout.gpus)
-            yield Row(
-                "korthikanti", transformer(entry["model"]), hardware, "megatron-2022", workload, layout, speed,
-                entry["recompute"],
-            )  # fmt: skip
+            yield _megatron_2022(entry, float(entry["step_s"]))
+
+
+def _megatron_2022(entry: Mapping[str, str], step: float) -> Row:
+    workload = Workload(int(entry["global_batch"]), int(entry["sequence"]), "fp16", fused_attention=False)
+    layout = Layout(
+        int(entry["gpus"]), int(entry["tp"]), int(entry["pp"]), virtual=int(entry["interleaved"]),
+        micro_batch=int(entry["micro_batch"]), sharding="none",
+        recompute=entry["recompute"],  # type: ignore[arg-type]
+        sequence_parallel=entry["sequence_parallel"] == "yes",
+    )  # fmt: skip
+    speed = workload.tokens / step / layout.gpus if step else 0.0
+    hardware = cluster(entry["hardware"], layout.gpus)
+    return Row(
+        "korthikanti", transformer(entry["model"]), hardware, "megatron-2022", workload, layout, speed,
+        entry["recompute"],
+    )  # fmt: skip

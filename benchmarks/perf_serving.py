@@ -43,23 +43,29 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="fit without the judged model, one by one")
     parser.add_argument("--write", action="store_true", help="fit all rows and write catalogue/serving.toml")
     options = parser.parse_args()
-    found, left = cases(options.facts / "inference_silicon.csv")
-    _described(found, left)
+    everything, left = cases(options.facts / "inference_silicon.csv")
+    found, assumed = [one for one in everything if not one.assumed], [one for one in everything if one.assumed]
+    _described(found, assumed, left)
     if options.write:
         file = Path(catalogue.__file__).parents[1] / "catalogue" / "serving.toml"
         file.write_text(toml(fit(found)))
         print(f"\nwrote {file.name}; run again to judge it")
         return
-    _report("calibrated on all models", _errors(found, {name: curves(name) for name in ENGINES}))
+    shipped = {name: curves(name) for name in ENGINES}
+    _report("calibrated on all models", _errors(found, shipped))
     if options.held_out:
         _report("held out: fitted to the other models alone", _held_out(found))
+    for reason in sorted({one.assumed for one in assumed}):
+        some = [one for one in assumed if one.assumed == reason]
+        _report(f"rows that say too little, assuming: {reason}", _errors(some, shipped))
     _published(options.facts)
 
 
-def _described(found: Sequence[Case], left: Mapping[str, int]) -> None:
-    print(f"{len(found) + sum(left.values())} rows, {len(found)} predicted; left out:")
+def _described(found: Sequence[Case], assumed: Sequence[Case], left: Mapping[str, int]) -> None:
+    rows = len(found) + len(assumed) + sum(left.values())
+    print(f"{rows} rows, {len(found)} predicted as told, {len(assumed)} with something assumed; left out:\n")
     for reason, count in sorted(left.items(), key=lambda item: -item[1]):
-        print(f"  {count:5} {reason}")
+        print(f"- {count} {reason}")
 
 
 def _held_out(found: Sequence[Case]) -> list[Error]:
@@ -78,7 +84,7 @@ def _errors(found: Iterable[Case], using: Mapping[str, Curves]) -> list[Error]:
         try:
             service = predict(case, using)
         except StokerError as error:
-            print(f"  not predicted: {case.row}: {error}")
+            print(f"- not predicted: {case.row}: {error}")
             continue
         errors.append(Error(case, service.tpot / case.tpot, service.ttft / case.ttft))
     return errors
@@ -96,6 +102,7 @@ def _report(title: str, errors: Sequence[Error]) -> None:
         lambda case: ("hardware", case.system),
         lambda case: ("backend", case.engine),
         lambda case: ("format", case.quantisation.name),
+        lambda case: ("layout", case.layout),
     )
     for key in keys:
         for group in sorted({key(one.case) for one in errors}):
@@ -149,12 +156,13 @@ def _published(facts: Path) -> None:
         ("published_inference_domestic.csv, tokens/s", domestic(facts / "published_inference_domestic.csv")),
     ):
         print(f"\n## {title} (used for no calibration)\n")
+        print("| | rows | mean | median | bias |\n|---|---|---|---|---|")
         for name, ratios in rows.items():
             ordered = sorted(abs(ratio - 1.0) for ratio in ratios)
             bias = math.exp(sum(map(math.log, ratios)) / len(ratios))
             print(
-                f"| {name} | {len(ratios)} | mean {sum(ordered) / len(ordered):.0%} "
-                f"| median {ordered[len(ordered) // 2]:.0%} | bias {bias:.2f} |"
+                f"| {name} | {len(ratios)} | {sum(ordered) / len(ordered):.0%} "
+                f"| {ordered[len(ordered) // 2]:.0%} | {bias:.2f} |"
             )
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import perf_knobs
-from benchmarks.perf_rows import HERE, Row, cluster, rows, unseen
+from benchmarks.perf_rows import HERE, Row, cluster, fitting, rows, unseen
 
 from stoker.perf.calibrate import Fit, fit
 from stoker.perf.layout import Layout, Workload
@@ -60,6 +60,7 @@ def main() -> None:
     new = unseen()
     report("Sources that no calibration takes", new, [shipped(row) for row in new])
     memory(HERE / "published" / "memory.csv", found)
+    refused()
 
 
 def speed() -> None:
@@ -154,6 +155,18 @@ def memory(path: Path, found: Sequence[Row]) -> None:
         if not fits(device_memory(row.model, row.workload, row.layout), row.hardware.accelerator)
     ]  # fmt: skip
     print(f"\n{len(over)} of {len(ran)} rows that ran as stated are said not to fit (their upper bound does not).")
+
+
+def refused() -> None:
+    """Layouts of which a source says whether they fit: what they need, and what we say."""
+    print("\n### Layouts published as fitting or not\n")
+    print("| model | spread | published GiB | predicted GiB | error | ran | said to fit |")
+    print("|---|---|---|---|---|---|---|")
+    for row, told, ran in fitting():
+        found = device_memory(row.model, row.workload, row.layout)
+        due, says = found.allocated / 2**30, fits(found, row.hardware.accelerator)
+        words = f"{'yes' if ran else 'no'} | {'yes' if says else 'no'}"
+        print(f"| {row.model.name} | {row.layout} | {told} | {due:.1f} | {due / told - 1:+.1%} | {words} |")
 
 
 def _layout(entry: Mapping[str, str]) -> Layout:

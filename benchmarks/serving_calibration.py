@@ -32,6 +32,10 @@ COMMON: Mapping[str, tuple[float, float, float, float]] = {
     "cache": (0.6, 0.3, 0.15, 0.95),
     "products": (0.85, 0.2, 0.2, 1.0),
     "narrow": (0.7, 0.3, 0.2, 1.0),
+    "young": (0.85, 0.2, 0.3, 1.2),
+    "early": (1.25, 0.1, 1.0, 2.0),
+    "blocks": (0.7, 0.3, 0.2, 1.0),
+    "moves": (5.0, 0.4, 1.0, 30.0),
     "grouped": (0.5, 0.5, 0.1, 1.0),
     "passes": (5.0, 0.4, 1.0, 30.0),
     "scores": (0.5, 0.4, 0.1, 1.0),
@@ -44,17 +48,18 @@ COMMON: Mapping[str, tuple[float, float, float, float]] = {
     "expert_kernels": (8.0, 0.3, 3.0, 24.0),
     "collective": (8e-6, 0.4, 2e-6, 40e-6),
     "network": (25e-6, 0.5, 5e-6, 200e-6),
-    "links": (0.85, 0.1, 0.3, 1.0),
-    "exchange": (0.3, 0.4, 0.05, 1.0),
+    "links": (0.9, 0.15, 0.3, 1.2),
+    "exchange": (0.4, 0.4, 0.05, 1.2),
 }
 ENGINE: Mapping[str, tuple[float, float, float, float]] = {
     "kernel": (3e-6, 0.4, 1e-6, 12e-6),
     "eager": (8e-6, 0.5, 1e-6, 100e-6),
     "experts": (1.0e-3, 0.7, 0.02e-3, 4e-3),
+    "products": (1.0, 0.1, 0.6, 1.6),
     "step": (0.5e-3, 0.5, 0.05e-3, 5e-3),
     "sequence": (10e-6, 0.7, 1e-6, 100e-6),
     "poll": (1.0, 0.3, 0.5, 60.0),
-    "request": (50e-3, 0.25, 2e-3, 300e-3),
+    "request": (55e-3, 0.25, 2e-3, 300e-3),
 }
 _POLL = {"sglang": (10.0, 1.0, 0.5, 60.0)}  # looks every few steps by default; the others at every one
 ENGINES = ("vllm", "trtllm", "sglang")
@@ -92,7 +97,7 @@ def predict(case: Case, using: Mapping[str, Curves]) -> Service:
     domain = 72 if case.system.startswith("gb") else 8
 
     def replica(split: Split) -> Replica:
-        return Replica(case.model, case.on, split, case.quantisation, using[case.engine], domain)
+        return Replica(case.model, case.on, split, case.quantisation, using[case.engine], domain, early=case.early)
 
     lengths = Lengths(case.prompt, case.answer, case.variation)
     if case.mode == "agg":

@@ -65,5 +65,5 @@ def domestic(file: Path) -> dict[str, list[float]]:
                     service = closed_loop(replica, Lengths(512, 128, 0.0), users, rounds=0)
                     found.setdefault(row["card"], []).append(service.tokens_per_second / float(measured))
         except StokerError as error:
-            print(f"  {row['card']}: {error}")
+            print(f"- {row['card']}: {error}")
     return found

@@ -23,7 +23,10 @@ _SUFFIXES = re.compile(
     r"-(fp8|fp4|nvfp4|mxfp4|int4|bf16|awq|gptq|w4a16|instruct|0528|thinking|2507)", re.IGNORECASE
 )
 _CONCURRENCY = re.compile(r"silicon_concurrency=(\d+)")
+_MEASURED = re.compile(r"measured=(\d{4})")
 _LARGEST_TP = 16  # heads and feed-forward widths are not cut finer by the engines' serving layouts
+_USUAL_LOAD = 3.0  # sequences of a decoding device: the median of the rows that say it
+_MOST_DEVICES = 48  # that decode in one deployment, of those rows
 _RANDOM_RATIO = 0.8  # InferenceMAX draws lengths evenly from 0.8 to 1.0 of the nominal one, 10 prompts a user
 
 
@@ -49,8 +52,16 @@ class Case:
     variation: float
     users: float
     rounds: int  # requests each user sends; 0: so many that the common start does not matter
+    early: bool  # the engine's release is of 2025
+    assumed: str  # what the row does not say and we took for granted; empty when it says all
     ttft: float  # s, measured
     tpot: float
+
+    @property
+    def layout(self) -> str:
+        """How the replica that decodes is spread, in one word."""
+        names = {"tp": self.split.tp, "pp": self.split.pp, "ep": self.split.ep, "attention-dp": self.split.adp}
+        return "+".join(name for name, ways in names.items() if ways > 1) or "one device"
 
     @property
     def family(self) -> str:
@@ -63,7 +74,10 @@ def cases(file: Path) -> tuple[list[Case], dict[str, int]]:
     found: list[Case] = []
     left: dict[str, int] = {}
     seen: set[str] = set()
+    told, untold = [], []
     for row in rows(file):
+        (told if row["silicon_data_source"].startswith("db-dump") else untold).append(row)
+    for row in [*told, *untold]:  # of two that repeat each other, the one that says more
         try:
             case = _case(row)
             _check_new(case, seen)
@@ -99,8 +113,7 @@ def _case(row: Row) -> Case:
         reason = impossible(model, one)
         if reason:
             raise Undescribed(reason)
-    if model.extra_predictions and not _says_speculation(row):
-        raise Undescribed("the file does not say whether the model's own speculative decoding was on")
+    assumed = _assumed(row, model)
     ours = _ours(row)
     mean = (1 + _RANDOM_RATIO) / 2 if ours else 1.0
     return Case(
@@ -120,6 +133,8 @@ def _case(row: Row) -> Case:
         variation=(1 - _RANDOM_RATIO) / 12**0.5 / mean if ours else 0.0,
         users=_users(row),
         rounds=10 if ours else 0,
+        early=_early(row),
+        assumed=assumed,
         ttft=_milliseconds(row, "silicon_ttft_ms"),
         tpot=_milliseconds(row, "silicon_tpot_ms"),
     )
@@ -130,9 +145,22 @@ def _ours(row: Row) -> bool:
     return "aic-auto" not in row["silicon_data_source"]
 
 
-def _says_speculation(row: Row) -> bool:
-    """The database's dump holds runs without it; the older tables hold both and do not tell them apart."""
-    return row["silicon_data_source"].startswith("db-dump")
+def _assumed(row: Row, model: Transformer) -> str:
+    """The database's dump holds runs without drafting; the older tables hold both and do not tell them apart."""
+    if row["mode"] != "agg" and not _says_workers(row):
+        return "one worker that prefills, and decoding ones for the load"
+    told = row["silicon_data_source"].startswith("db-dump") or not model.extra_predictions
+    return "" if told else "the model drafts no tokens"
+
+
+def _says_workers(row: Row) -> bool:
+    return bool(row["decode_num_workers"] and row["prefill_num_workers"])
+
+
+def _early(row: Row) -> bool:
+    """By the day of the measurement; tables without one hold releases of 2025."""
+    told = _MEASURED.search(row["silicon_data_source"])
+    return told is None or told[1] < "2026"
 
 
 def _users(row: Row) -> float:
@@ -148,10 +176,11 @@ def _spread(row: Row) -> tuple[Split, int, Split, int]:
     if row["mode"] == "agg":
         split = _split(row, "")
         return split, 1, split, 1
-    if not row["decode_num_workers"] or not row["prefill_num_workers"]:
-        raise Undescribed("disaggregated, but the numbers of prefill and decode workers are not given")
-    workers, prefillers = _number(row, "decode_num_workers"), _number(row, "prefill_num_workers")
-    return _split(row, "decode_"), workers, _split(row, "prefill_"), prefillers
+    decode, prefill = _split(row, "decode_"), _split(row, "prefill_")
+    if not _says_workers(row):
+        workers = min(_MOST_DEVICES, _users(row) / _USUAL_LOAD) / decode.devices
+        return decode, max(1, round(workers)), prefill, 1
+    return decode, _number(row, "decode_num_workers"), prefill, _number(row, "prefill_num_workers")
 
 
 def _split(row: Row, part: str) -> Split:

@@ -33,6 +33,16 @@ def test_json_and_files_agree(alone: Stoker, tmp_path: Path) -> None:
     assert ElementTree.fromstring((out / "network.svg").read_text("utf-8")).tag.endswith("svg")  # noqa: S314
 
 
+def test_the_picture_speaks_the_language_of_the_caller(
+    alone: Stoker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOKER_LANG", "zh")
+    alone("plan", "network", "--gpu", "H100", "--count", "256", "--out", str(tmp_path))
+    drawn = (tmp_path / "network.svg").read_text("utf-8")
+    assert "接入层 8 台" in drawn
+    assert "leaves" not in drawn
+
+
 def test_a_cluster_file_tells_the_ports(alone: Stoker, tmp_path: Path) -> None:
     file = tmp_path / "pod.yaml"
     file.write_text(

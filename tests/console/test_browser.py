@@ -31,6 +31,8 @@ PAGES = {
     "endpoints": "/endpoints",
     "endpoint": "/endpoints/gpu-ops?beside=smollm2-base",
     "plans": "/plans?count=1016",
+    "plan-training": "/plans/training?count=16",
+    "plan-purchase": "/plans/purchase?cards=H100&serve=llama-3.1-8b&train=–",
     "notebooks": "/notebooks",
     "queues": "/queues",
     "keys": "/keys",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -15,6 +17,8 @@ from stoker.console.texts import Say, catalogue, choose
 from stoker.endpoint import ReplicaState
 from stoker.job import JobKind, JobState
 from stoker.node_move import MoveState
+from stoker.perf.layout_memory import DeviceMemory
+from stoker.perf.step import StepTime
 from stoker.plan.network import Topology
 from stoker.plan.network_expected import Part
 from stoker.plan.network_picture import ENGLISH
@@ -23,6 +27,13 @@ from stoker.shipment import ShipmentState, Stage, StageState
 CONSOLE = Path(__file__).parents[2] / "src" / "stoker" / "console"
 _USED = re.compile(r"""\b(?:t|say)\(\s*["']([a-z_]+\.[\w.]+)["']\s*[,)]""")
 _PLACE = re.compile(r"\{(\w+)\}")
+
+PLANS = ("network", "training", "serving", "purchase", "storage", "memory")
+
+
+def _asked(kind: str) -> Any:
+    return import_module(f"stoker.console.plan_{kind}").Asked
+
 
 GROUPS_OF_NAMES: dict[str, Iterable[str]] = {
     "job_state": JobState,
@@ -47,6 +58,22 @@ GROUPS_OF_NAMES: dict[str, Iterable[str]] = {
         "server_to_leaf",
         "leaf_to_spine",
         "spine_to_core",
+    ],
+    "plan_kind": PLANS,
+    "plan_lead": PLANS[1:],
+    "plan_field": [one.name for kind in PLANS[1:] for one in fields(_asked(kind))],
+    "plan_part_of": [one.name for part in (StepTime, DeviceMemory) for one in fields(part)] + ["fragmentation"],
+    "plan_training": ["layout", "step", "speed", "each", "mfu", "memory", "time", "cost"],
+    "plan_serving": ["layout", "cards", "replicas", "ttft", "tail", "tpot", "batch", "cost"],
+    "plan_purchase": ["option", "cards", "servers", "racks", "power", "cost"],
+    "plan_storage": ["way", "stop", "every", "loss", "back", "outlives", "what", "needed", "there", "enough"],
+    "plan_need": ["write", "read", "capacity"],
+    "plan_tier": ["host memory", "NVMe"],
+    "plan_way": [
+        "in host memory, then in the background",
+        "on NVMe, then in the background",
+        "on the file system",
+        "on the file system by GPUDirect Storage",
     ],
     "plan_topology": [name.replace("-", "_") for name in get_args(Topology)],
 }

@@ -11,11 +11,12 @@ from stoker.perf.accelerator import accelerator
 from stoker.perf.models import transformer
 from stoker.perf.serving.cache import memory
 from stoker.perf.serving.curves import curves, engines
+from stoker.perf.serving.links import bandwidth
 from stoker.perf.serving.load import Load, Objective, most, steady
 from stoker.perf.serving.quantisation import QUANTISATIONS, quantisation
 from stoker.perf.serving.replica import Lengths, closed_loop
 from stoker.perf.serving.split import Split, check
-from stoker.perf.serving.step import Replica, decode_seconds, pcie, prefill_seconds
+from stoker.perf.serving.step import Replica, decode_seconds, prefill_seconds
 from stoker.perf.serving.work import Batch, imbalance, operations, touched
 
 LENGTHS = Lengths(1000, 300)
@@ -151,8 +152,29 @@ def test_the_highest_rate_meets_the_objective_and_no_higher_one_does() -> None:
 
 
 def test_cards_without_scale_up_meet_over_pcie() -> None:
-    assert pcie(5) == 2 * pcie(4) == 63e9
+    card = accelerator("L20")
+    assert bandwidth(card, "all_reduce", 2, 8, 50e9) == pytest.approx(
+        31.5e9 * 12 / 15.75, rel=0.05
+    )  # Gen4, one way
     assert decode_seconds(replica(card="L20", tp=2), 1, 1000) > 0.5 * decode_seconds(replica(card="L20"), 1, 1000)
+
+
+def test_links_are_those_of_collectives() -> None:
+    """A ring of eight sends 14/8 of the buffer over each link; multicast about 9/8 of it."""
+    ring = bandwidth(accelerator("A100"), "all_reduce", 8, 8, 25e9)
+    assert ring == pytest.approx(240e9 / (14 / 8), rel=0.05)
+    assert bandwidth(accelerator("H100"), "all_reduce", 8, 8, 50e9) == pytest.approx(490e9 / (14 / 8), rel=0.05)
+    over = bandwidth(accelerator("A100"), "all_reduce", 16, 8, 25e9)
+    assert over == pytest.approx(187.7e9 / (30 / 16), rel=0.05)  # two NDv4 as Azure measured them
+
+
+def test_an_early_release_is_slower_on_a_young_card_with_experts_alone() -> None:
+    def tpot(model: str, card: str, *, early: bool) -> float:
+        return decode_seconds(replace(replica(model, card, "fp8", tp=8), early=early), 8, 1000)
+
+    assert tpot("deepseek-v3", "B200", early=True) > 1.05 * tpot("deepseek-v3", "B200", early=False)
+    for model, card in (("llama-3.1-70b", "B200"), ("qwen3-235b-a22b", "H100")):
+        assert tpot(model, card, early=True) == tpot(model, card, early=False)
 
 
 @pytest.mark.parametrize(

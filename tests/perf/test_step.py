@@ -144,3 +144,26 @@ def test_more_devices_fail_more_often() -> None:
     assert lots.mtbf == pytest.approx(54 * 86400 / 419, rel=0.001)  # 16,384 devices, as Llama 3's
     assert lots.share < few.share <= 1
     assert lots.failures(86400) == pytest.approx(7.76, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "tp", "pp", "virtual", "micro", "gib"),
+    [
+        ("gpt-22b", 8, 8, 1, 1, 4, 104.8),
+        ("gpt-175b", 64, 8, 8, 3, 1, 112.4),
+        ("gpt-530b", 280, 8, 35, 3, 1, 145.7),
+        ("gpt-1t", 512, 8, 64, 1, 1, 164.2),
+    ],
+)
+def test_what_is_published_as_too_large_never_fits(
+    name: str, devices: int, tp: int, pp: int, virtual: int, micro: int, gib: float
+) -> None:
+    """Korthikanti et al. 2022, figure 1: without recomputation none fits 80 GB; with theirs all do, and ran."""
+    model, card = transformer(name), accelerator("A100-SXM4-80GB")
+    work = Workload(devices * micro if pp == 1 else devices, 2048, "fp16", fused_attention=False)
+    layout = Layout(devices, tp, pp, virtual=virtual, micro_batch=micro, sharding="none", sequence_parallel=False)
+    needed = device_memory(model, work, layout)
+    assert needed.allocated / 2**30 == pytest.approx(gib, rel=0.05)
+    assert not fits(needed, card)
+    theirs = replace(layout, recompute="selective", sequence_parallel=True)
+    assert fits(device_memory(model, work, theirs), card)

@@ -135,4 +135,15 @@ PLAN: Mapping[str, str] = {
         "每个数字的依据：--explain      没有价格就不算成本：--prices 文件",
     "cost over {years} years with energy; every number: --explain      prices: yours, of {asked}":
         "{years} 年成本（含电费）；每个数字的依据：--explain      价格由您提供，询价日期 {asked}",
+    # picture of a network
+    "{servers} servers x {nics} ports of {speed} Gb/s": "{servers} 台服务器 x {nics} 个 {speed} Gb/s 端口",
+    "{count} cores": "核心层 {count} 台",
+    "{count} spines": "汇聚层 {count} 台",
+    "{count} leaves": "接入层 {count} 台",
+    "{count} servers": "服务器 {count} 台",
+    "plane {number}: {cores}": "平面 {number}：{cores}",
+    "{count} from {first}": "{first} 起 {count} 台",
+    "{model}, {links} links below": "{model}，下行链路 {links} 条",
+    "{model}, {down} down, {up} up": "{model}，下行 {down}，上行 {up}",
+    "{nics} ports each": "每台 {nics} 个端口",
 }  # fmt: skip

@@ -19,6 +19,11 @@ from stoker.console import (
     moves,
     notebooks,
     overview,
+    plan_memory,
+    plan_purchase,
+    plan_serving,
+    plan_storage,
+    plan_training,
     plans,
     queues,
     render,
@@ -40,20 +45,9 @@ def router(app: Desks, clock: Clock | None = None) -> APIRouter:
         request.state.stoker_console = console
 
     root = APIRouter(dependencies=[Depends(attach)], include_in_schema=False)
-    for part in (
-        session,
-        _shared,
-        overview,
-        moves,
-        jobs,
-        shipments,
-        models,
-        endpoints,
-        notebooks,
-        queues,
-        plans,
-        keys,
-    ):
+    parts = (session, _shared, overview, moves, jobs, shipments, models, endpoints, notebooks, queues, keys)
+    planned = (plans, plan_training, plan_serving, plan_purchase, plan_storage, plan_memory)
+    for part in (*parts, *planned):
         root.include_router(part if isinstance(part, APIRouter) else part.router)
     return root
 

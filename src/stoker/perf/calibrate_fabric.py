@@ -12,7 +12,14 @@ from stoker.perf.fabric import Fabric, Timing
 from stoker.perf.nccl import timing
 
 # By what factor each may well be another on a site: launches differ by the host's CPU, bandwidths by little.
-_DOUBT = {"launch_us": 0.4, "latency_share": 0.3, "ramp_ring": 0.4, "ramp_tree": 0.4, "payload_share": 0.05}
+_DOUBT = {
+    "launch_us": 0.4,
+    "latency_share": 0.3,
+    "ramp_ring": 0.4,
+    "ramp_tree": 0.4,
+    "ramp_multicast": 0.4,
+    "payload_share": 0.05,
+}
 _NETWORK = 0.1
 _NETWORK_KNOB = "network_share"
 

@@ -19,12 +19,13 @@ Link = Literal["nvlink", "pcie"]
 @strict
 @dataclass(frozen=True)
 class Timing:
-    """What NCCL's constants do not tell: five numbers, the same for all hardware, or measured on a site."""
+    """What NCCL's constants do not tell: six numbers, the same for all hardware, or measured on a site."""
 
     launch_us: float  # from the call until data moves
     latency_share: float  # of the tuner's latencies that is really waited for
     ramp_ring: float  # of the square root that filling a ring's pipeline takes
-    ramp_tree: float  # the same of trees and multicast
+    ramp_tree: float  # the same of trees
+    ramp_multicast: float  # and of multicast, until its pieces are the largest
     payload_share: float  # of what the link constants promise
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Literal
@@ -33,6 +33,7 @@ PROTOCOLS: tuple[Protocol, ...] = ("LL", "LL128", "Simple")
 _TREE = 0.92  # of a link's bandwidth that a tree reaches
 _PLATEAU = 1.4  # the tuner's factor on the latency of large rings over several nodes
 _NETWORK_START = 1.0  # us that the proxy takes for each step of a ring; three times for Simple
+_PIECE = 8 * 65536  # bytes of a channel under way at once: eight heads, a chunk each
 _FIRST_SIZE = 64  # bytes, of the first tree correction
 
 
@@ -122,6 +123,7 @@ class Option:
     slope: float
     ramp: float  # 2 r sqrt(latency * slope)
     correction: tuple[float, ...] = field(default=(), repr=False)
+    filled: float = math.inf  # s that the ramp takes at most: pieces grow no further
 
     @property
     def name(self) -> str:
@@ -143,7 +145,7 @@ def choose(options: tuple[Option, ...], size: float) -> tuple[Option, float]:
 def seconds(option: Option, size: float, share: float, launch: float) -> float:
     """The formula above. `share`: of the bandwidth, as `choose` told it."""
     moved = size / share
-    return launch + option.latency + option.slope * moved + option.ramp * math.sqrt(moved)
+    return launch + option.latency + option.slope * moved + min(option.filled, option.ramp * math.sqrt(moved))
 
 
 def timing(fabric: Fabric) -> Timing:
@@ -225,13 +227,23 @@ def _nvls(shape: Shape, fabric: Fabric) -> Option:
     tuned, real = link * (size - 1) / size, link / (1 + 1 / size)
     if shape.domains == 1:
         latency = table.hop_latency_us["nvlink"]["nvls"]["Simple"]
-        return _option(fabric, "nvls", "Simple", latency, tuned, real * timing(fabric).payload_share)
+        return _multicast(fabric, "nvls", latency, tuned, real * timing(fabric).payload_share, 2)
     trees = _network(shape, fabric) / (1 if shape.domains == 2 else 2)
     limit = known.channels * known.nvls_tree_channel[shape.scale] * 1e9 / 2
     hop = _network_hop("nvls_tree", "Simple", fabric)
     latency = table.hop_latency_us["nvlink"]["nvls_tree"]["Simple"] + 2 * math.log2(shape.domains) * hop
     real = min(real, trees) * timing(fabric).payload_share
-    return _option(fabric, "nvls_tree", "Simple", latency, min(tuned, trees, limit), real)
+    depth = 2 + 2 * math.log2(shape.domains)
+    return _multicast(fabric, "nvls_tree", latency, min(tuned, trees, limit), real, depth)
+
+
+def _multicast(
+    fabric: Fabric, algorithm: Algorithm, latency_us: float, tuned: float, real: float, hops: float
+) -> Option:
+    """Pieces of multicast end at `_PIECE`: filling `hops` hops takes no longer than so many of the largest."""
+    found = _option(fabric, algorithm, "Simple", latency_us, tuned, real)
+    channels = constants().of(fabric.architecture).channels
+    return replace(found, filled=2 * hops * _PIECE * channels * found.slope)
 
 
 def _option(
@@ -246,7 +258,8 @@ def _option(
     """Of a latency in us and bandwidths in bytes/s of the buffer: the tuner's, and what the links carry."""
     model = timing(fabric)
     latency, slope = latency_us * 1e-6 * model.latency_share, 1 / real
-    ramp = 2 * (model.ramp_ring if algorithm == "ring" else model.ramp_tree) * math.sqrt(latency * slope)
+    share = {"ring": model.ramp_ring, "tree": model.ramp_tree}.get(algorithm, model.ramp_multicast)
+    ramp = 2 * share * math.sqrt(latency * slope)
     return Option(algorithm, protocol, latency_us * 1e-6, 1 / tuned, latency, slope, ramp, correction)
 
 

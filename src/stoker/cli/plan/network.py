@@ -19,7 +19,7 @@ from stoker.perf.rate import port_rate
 from stoker.plan.network import Lengths, Network, Topology, Wish, design
 from stoker.plan.network_expected import Delivery, deliver
 from stoker.plan.network_lists import Address, Cable, Item, addresses, bill, cables
-from stoker.plan.network_picture import picture
+from stoker.plan.network_picture import ENGLISH, picture
 from stoker.typed import dump
 from stoker.units import format_bytes
 
@@ -230,9 +230,13 @@ def _write(network: Network, block: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _csv(folder / _FILES[0], Cable._fields, cables(network))
         _csv(folder / _FILES[1], Address._fields, addresses(network, block))
-        (folder / _FILES[2]).write_text(picture(network), encoding="utf-8")
+        (folder / _FILES[2]).write_text(picture(network, say=_worded), encoding="utf-8")
     except OSError as error:
         raise BadInput(f"cannot write to {folder}: {error.strerror}; give another --out") from None
+
+
+def _worded(key: str, /, **values: object) -> str:
+    return word(ENGLISH[key]).format(**values)
 
 
 def _csv(path: Path, header: Iterable[str], rows: Iterable[Sequence[object]]) -> None:

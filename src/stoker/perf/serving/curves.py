@@ -23,8 +23,12 @@ class Common:
     weights: float = 0.75  # of memory bandwidth, streaming weights through small products
     cache: float = 0.6  # of memory bandwidth, reading keys and values
     products: float = 0.8  # of what large products reach, in prefill
-    narrow: float = 0.7  # products of formats scaled by block reach this share of that
+    narrow: float = 0.7  # fp4 products reach this share of that
+    young: float = 0.85  # products on Blackwell reach this share of that: its kernels are younger
+    early: float = 1.25  # how much longer kernels of models with experts took on it in releases of 2025
+    blocks: float = 0.7  # fp8 products scaled by block reach this share of that
     passes: float = 5.0  # reads and writes of the hidden state in a block: norm, residual, casts
+    moves: float = 5.0  # the same of a token on its way to an expert and back: sorted, cast, weighed, added
     scores: float = 0.4  # of what large bf16 products reach, fused attention
     busy_experts: float = 0.6  # share of experts that carry the load: routing is uneven
     tile: float = 64.0  # rows an expert's product is padded to, on average by half
@@ -37,8 +41,8 @@ class Common:
     expert_kernels: float = 8.0  # of a block of experts: router, sorting, two grouped products, joining
     collective: float = 8e-6  # s, of a small all-reduce or all-to-all among eight devices of one scale-up domain
     network: float = 25e-6  # s, the same beyond the scale-up domain
-    links: float = 0.75  # of link bandwidth, large all-reduces
-    exchange: float = 0.3  # of link bandwidth, tokens sent to their experts and back
+    links: float = 0.9  # of what perf/collective.py expects of large all-reduces
+    exchange: float = 0.4  # of what it expects of all-to-alls: tokens sent to their experts and back
     grouped: float = 0.6  # of products' rate, experts' products in one kernel
     packed: float = 0.85  # fp4 weights stream at this share of what wider ones do
     unpack: float = 0.5  # of memory bandwidth and products when weights are unpacked into wider units
@@ -51,6 +55,7 @@ class Engine:
     name: str = ""
     kernel: float = 3e-6  # s for each kernel of a decode step, replayed from a graph
     eager: float = 8e-6  # s of the host for each kernel of a prefill
+    products: float = 1.0  # its large products against the others'
     step: float = 0.5e-3  # s for each step: scheduling, sampling
     sequence: float = 10e-6  # s for each sequence of a step: sampling, detokenising, streaming
     experts: float = 0.3e-3  # s of the host for each block of experts in a prefill: routing, dispatch

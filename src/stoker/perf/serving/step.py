@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
 
 from stoker.perf.accelerator import Accelerator
-from stoker.perf.datasheet import sheets
+from stoker.perf.collective import Kind
 from stoker.perf.hardware import Hardware
+from stoker.perf.precision import Precision
 from stoker.perf.serving.curves import Curves
+from stoker.perf.serving.links import message_seconds
 from stoker.perf.serving.quantisation import QUANTISATIONS, Quantisation
 from stoker.perf.serving.split import Split
-from stoker.perf.serving.work import Batch, Operation, operations
+from stoker.perf.serving.work import ACTIVATION, Batch, Operation, operations
 from stoker.perf.transformer import Transformer
 
 _SHARP = 3.0
+KINDS: dict[str, Kind] = {"reduce": "all_reduce", "exchange": "all_to_all", "hand": "send_recv"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,12 @@ class Replica:
     domain: int = 8  # devices that the scale-up link joins
     network: float = 50e9  # bytes/s of one device, one way, to other servers
     server: int = 8  # devices of a server: what no scale-up link joins meets over PCIe
+    early: bool = False  # a release of the engine from the first year of the card's architecture
+
+    @property
+    def unripe(self) -> float:
+        """How much longer kernels of models with experts take than in later releases."""
+        return self.curves.common.early if self.early and self.model.experts and _young(self.on) else 1.0
 
     @property
     def cached(self) -> float:
@@ -96,12 +104,12 @@ def _operations(replica: Replica, batch: Batch) -> tuple[Operation, ...]:
 
 
 def _starts(replica: Replica, one: Operation) -> float:
-    return one.times * one.kernels * replica.curves.engine.kernel
+    return one.times * one.kernels * replica.curves.engine.kernel * replica.unripe
 
 
 def _seconds(replica: Replica, one: Operation) -> float:
-    if one.kind in ("reduce", "exchange"):
-        return one.times * _collective(replica, one)
+    if one.kind in KINDS:
+        return one.times * _message(replica, one)
     common, on = replica.curves.common, replica.on
     bandwidth = float(on.memory_bandwidth or 0.0) or 1.0
     if one.kind in ("weights", "experts", "passes"):
@@ -109,13 +117,26 @@ def _seconds(replica: Replica, one: Operation) -> float:
         arithmetic *= common.grouped if one.kind == "experts" else 1.0
         memory *= _streaming(replica, QUANTISATIONS[one.formats])
     else:
-        sixteen = QUANTISATIONS["bf16"].units(on)  # bf16, or fp16 on cards before it
-        memory, arithmetic = common.cache * bandwidth, on.achieved_flops(sixteen) * common.scores
+        memory, arithmetic = common.cache * bandwidth, on.achieved_flops(_attends(replica)) * common.scores
     a, b = one.moved / memory, one.flops / arithmetic
     longer = max(a, b)
     if not longer:
         return 0.0
+    if one.kind == "experts":
+        longer *= replica.unripe
+        a, b = a * replica.unripe, b * replica.unripe
     return one.times * longer * math.pow(math.pow(a / longer, _SHARP) + math.pow(b / longer, _SHARP), 1.0 / _SHARP)
+
+
+def _attends(replica: Replica) -> Precision:
+    """Units that multiply queries and keys: eight bits where the cache has them, but for latent attention."""
+    eight = replica.cached < ACTIVATION and not replica.model.attention.kv_rank
+    return QUANTISATIONS["fp8" if eight else "bf16"].units(replica.on)  # fp16 on cards before bf16
+
+
+def _young(on: Accelerator) -> bool:
+    """Blackwell, whose kernels were written in 2025."""
+    return on.architecture.startswith("sm1")
 
 
 def _streaming(replica: Replica, quantisation: Quantisation) -> float:
@@ -127,27 +148,18 @@ def _streaming(replica: Replica, quantisation: Quantisation) -> float:
 
 
 def _rate(replica: Replica, formats: str) -> float:
-    """FLOP/s of large products. Published fp8 checkpoints of models with experts are scaled by block, as fp4 is."""
+    """FLOP/s of large products. Published fp8 checkpoints of models with experts are scaled by block."""
     quantisation, common = QUANTISATIONS[formats], replica.curves.common
     units = quantisation.units(replica.on)
-    rate = replica.on.achieved_flops(units) * common.products
-    scaled = units == "fp4" or (units == "fp8" and replica.model.experts is not None)
-    return rate * common.narrow if scaled else rate
+    rate = replica.on.achieved_flops(units) * common.products * replica.curves.engine.products
+    if _young(replica.on):
+        rate *= common.young
+    if units == "fp4":
+        return rate * common.narrow
+    return rate * common.blocks if units == "fp8" and replica.model.experts is not None else rate
 
 
-def _collective(replica: Replica, one: Operation) -> float:
-    common = replica.curves.common
-    share = common.links if one.kind == "reduce" else common.exchange
-    latency, bandwidth = common.network, replica.network
-    if one.ranks <= replica.domain and replica.on.scale_up_one_way:
-        latency, bandwidth = common.collective, replica.on.scale_up_one_way
-        latency *= 0.5 + 0.5 * math.log2(max(2, one.ranks)) / 3.0  # as told for eight devices
-    elif one.ranks <= replica.server:
-        bandwidth = pcie(replica.on.pcie_generation)
-    return latency + one.moved / (bandwidth * share)
-
-
-@cache
-def pcie(generation: int | None) -> float:
-    """Bytes/s one way of sixteen lanes; of generation 4 where the card's is not known."""
-    return float(sheets("links")[f"PCIe {generation or 4}"].quantities["bandwidth"]) / 2
+def _message(replica: Replica, one: Operation) -> float:
+    joined = replica.domain if replica.on.scale_up_one_way else replica.server
+    common, kind = replica.curves.common, KINDS[one.kind]
+    return message_seconds(common, replica.on, kind, one.moved, one.ranks, joined, replica.network)

@@ -33,7 +33,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Operation:
-    kind: str  # "weights", "experts", "cache", "scores", "passes"; "reduce" and "exchange" over links
+    kind: str  # "weights", "experts", "cache", "scores", "passes"; "reduce", "exchange" and "hand" over links
     moved: float = 0.0  # bytes through the device's memory, or over links for a collective
     flops: float = 0.0
     kernels: float = 1.0
@@ -201,20 +201,22 @@ def _passes(model: Transformer, split: Split, batch: Batch, local: float, common
     yield Operation("passes", local * model.hidden * ACTIVATION * common.passes, kernels=0, times=blocks)
     if model.experts:
         rows = batch.tokens * model.experts.per_token / split.ep
-        yield Operation("passes", rows * model.hidden * ACTIVATION * 3, kernels=0, times=model.expert_blocks)
+        yield Operation(
+            "passes", rows * model.hidden * ACTIVATION * common.moves, kernels=0, times=model.expert_blocks
+        )
 
 
 def _collectives(model: Transformer, split: Split, local: float) -> Iterator[Operation]:
+    """Messages, sized as perf/collective.py sizes them: the buffer of one device."""
     mixing = model.attention_blocks + model.linear_blocks + model.mamba_blocks
     size = local * model.hidden * ACTIVATION
     if split.tp > 1:
-        ring = 2.0 * (split.tp - 1) / split.tp
         reduces = mixing + model.dense_blocks + (model.expert_blocks if split.adp == 1 else 0)
-        yield Operation("reduce", ring * size, kernels=0, ranks=split.tp, times=reduces)
+        yield Operation("reduce", size, kernels=0, ranks=split.tp, times=reduces)
     if model.experts and split.adp > 1:
         reach = min(model.experts.per_token, split.stage)
         for width in (1.0, ACTIVATION):  # out in eight bits, back in sixteen
             moved = local / split.tp * model.hidden * width * reach
             yield Operation("exchange", moved, kernels=0, ranks=split.stage, times=model.expert_blocks)
     if split.pp > 1:
-        yield Operation("exchange", size, kernels=0, ranks=2, times=split.pp - 1)
+        yield Operation("hand", size, kernels=0, ranks=2, times=split.pp - 1)
