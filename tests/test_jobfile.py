@@ -51,6 +51,7 @@ def test_the_whole_vocabulary() -> None:
         min_runtime: 10m
         signal: USR1@90
         checkpoint_every: 30m
+        min_nodes: 1
         array: 1-10:2%3
         depends: afterok:12,afterany:13
         engine: local
@@ -82,6 +83,7 @@ def test_the_whole_vocabulary() -> None:
         checkpoint_signal="USR1",
         checkpoint_lead=90.0,
         checkpoint_every=1800.0,
+        min_nodes=1,
         array=(1, 3, 5, 7, 9),
         array_limit=3,
         depends=(Dependency(12), Dependency(13, Condition.AFTER_ANY)),

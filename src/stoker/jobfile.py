@@ -58,6 +58,7 @@ ALIASES = {
     "files": "package",
     "site": "sites",
     "signal": "checkpoint_signal",
+    "min_num_nodes": "min_nodes",
 }
 RESOURCE_ALIASES = {"gpu": "accelerators", "gpus": "accelerators", "cpu": "cpus"}
 
@@ -295,6 +296,7 @@ _FIELDS: Mapping[str, tuple[str, _Reader]] = {  # name in the file -> field of J
     "min_runtime": ("min_runtime", _duration),
     "checkpoint_signal": ("signal_and_lead", _signal),
     "checkpoint_every": ("checkpoint_every", _duration),
+    "min_nodes": ("min_nodes", _count),
     "array": ("array_and_limit", _array),
     "depends": ("depends", lambda name, value: parse_dependencies(_text(name, value))),
     "engine": ("engine", _text),

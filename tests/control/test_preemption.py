@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from stoker.app import App
 from stoker.cluster import Node
 from stoker.control.preemption import preempt
-from stoker.engine import Key
+from stoker.engine import Key, Order
 from stoker.job import JobSpec, JobState, Resources
 from stoker.store.jobs import JobStore
 from tests.control.conftest import admin_of, ended, runs, until
@@ -223,3 +223,26 @@ def test_one_that_ends_well_while_it_is_told_to_go_is_done(room: tuple[Bench, Ro
     bench.tick()
     assert bench.job(low[0]).state is JobState.SUCCEEDED
     assert bench.job(high).state is JobState.STARTING
+
+
+def test_an_elastic_job_goes_on_with_the_nodes_that_are_left(room: tuple[Bench, Room]) -> None:
+    bench, engine = room
+    handed: list[tuple[int, int]] = []  # nodes of the order, and where it is placed
+    submit = engine.submit
+
+    def submitted(orders: Sequence[Order]) -> Mapping[Key, str]:
+        handed.extend((order.spec.nodes, len(order.placements)) for order in orders)
+        return submit(orders)
+
+    engine.submit = submitted  # type: ignore[method-assign]
+    job = bench.add(**LOW, nodes=2, min_nodes=1)
+    bench.tick()
+    engine.say(job, JobState.RUNNING)
+    bench.tick()
+    high = bench.add(resources=WHOLE, priority=80)
+    bench.tick()
+    engine.say(job, JobState.CANCELLED, ended_at=99.0)
+    bench.tick()
+    assert [bench.job(one).state for one in (high, job)] == [JobState.STARTING] * 2
+    assert handed == [(2, 2), (1, 1), (1, 1)]
+    assert bench.job(job).spec.nodes == 2

@@ -84,6 +84,9 @@ def run(
         str, typer.Option(help="Sent so many seconds before it is preempted or out of time: USR1@120.")
     ] = "",
     checkpoint_every: Annotated[str, typer.Option(help="How often it saves itself: 30m.")] = "",
+    min_nodes: Annotated[
+        int | None, typer.Option(help="It does with so many nodes when there are no more.")
+    ] = None,
     queue: Annotated[str, typer.Option("--queue", "-p", help="Queue.")] = "",
     account: Annotated[str, typer.Option("--account", "-A", help="Account.")] = "",
     engine: Annotated[str, typer.Option(help="Where to run: an engine's name.")] = "",
@@ -131,6 +134,7 @@ def run(
         preemptible=preemptible,
         min_runtime=parse_duration(min_runtime) if min_runtime else None,
         checkpoint_every=parse_duration(checkpoint_every) if checkpoint_every else None,
+        min_nodes=min_nodes,
         **_signal(signal),
         queue=queue,
         account=account,

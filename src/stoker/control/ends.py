@@ -57,6 +57,8 @@ def _again(job: Job, seen: Observation, now: float, *, failures: int) -> Move:
     just after it began: what ends its own supervisor would otherwise go round without a pause."""
     lived = (seen.ended_at or now) - (seen.started_at or now)
     pauses = max(failures, job.attempt - 1 if lived < _SHORT_LIFE_SECONDS else 0)
+    if job.moves:  # its room is kept
+        pauses = 0
     wait = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(pauses - 1, 30), _LONGEST_BACKOFF_SECONDS) if pauses else 0.0
     fields: dict[str, Any] = {
         "failures": failures,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from stoker.cluster import Node
 from stoker.control.roster import Roster
 from stoker.engine import CanForget, CanNotify, CanProbe, CanSeeOthers, Key, Observation, Order
 from stoker.errors import Away, StokerError
 from stoker.foreign import ForeignJob
-from stoker.job import Job, JobState
+from stoker.job import Job, JobSpec, JobState
 from stoker.telemetry import read_telemetry
 
 _log = logging.getLogger(__name__)
@@ -159,6 +160,13 @@ class Fleet:
         return [job for job in jobs if self.answers(job.engine) and self.said(job) is None]
 
 
+def placed_spec(job: Job) -> JobSpec:
+    """What the job asks for where it is placed: an elastic one has so many nodes as it got."""
+    if not job.spec.min_nodes or not job.placements:
+        return job.spec
+    return replace(job.spec, nodes=len(job.placements))
+
+
 def _warning(job: Job) -> float:
     """Seconds that a job gets to save itself before it is told to end. Whoever ends it himself does not wait."""
     return 0.0 if job.cancel_requested or job.state is not JobState.STOPPING else job.spec.warning
@@ -172,7 +180,7 @@ def order_of(job: Job) -> Order:
     """What the job itself says; what it takes along from this machine is the luggage's."""
     return Order(
         key=key_of(job),
-        spec=job.spec,
+        spec=placed_spec(job),
         placements=job.placements,
         array_id=job.array_id,
         array_index=job.array_index,

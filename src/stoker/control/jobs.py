@@ -272,7 +272,7 @@ class JobDesk:
         nodes = self._dispatcher.nodes()
         judged: set[tuple[object, int, str]] = set()
         for spec in specs:
-            shape = (spec.resources, spec.nodes, spec.engine)
+            shape = (spec.resources, spec.min_nodes or spec.nodes, spec.engine)
             if shape in judged:
                 continue
             judged.add(shape)

@@ -38,7 +38,7 @@ class Luggage:
         config = self._config_of(job.engine)
         return replace(
             plain,
-            spec=_with_python(job.spec, config),
+            spec=_with_python(plain.spec, config),
             envs={**plain.envs, **_paths(config)},
             package=package,
             files=self._files(job.spec.attached),

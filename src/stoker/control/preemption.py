@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from stoker.engine import Observation
 from stoker.job import Job, JobState
-from stoker.schedule import Plan, Preempt
+from stoker.schedule import Plan, Preempt, Relocate
 from stoker.store.jobs import JobStore, Move
 
 REASON = "Preempted"
@@ -31,13 +31,19 @@ def preempt(store: JobStore, job_ids: Iterable[int], why: str, now: float) -> li
 
 def preemptions(plan: Plan) -> list[Move]:
     """What is written down of those that give way to others."""
-    return [_giving_way(one, victim) for one in plan.preempts for victim in one.victims]
+    ended = [_giving_way(one, victim) for one in plan.preempts for victim in one.victims]
+    return [*ended, *(_moving(move) for move in plan.moves)]
 
 
 def _giving_way(one: Preempt, victim: Job) -> Move:
     job = one.job
     why = f"preempted for job {job.label}, of priority {job.spec.priority}"
     return Move(victim, JobState.STOPPING, REASON, why, {"gives_way_to": job.id})
+
+
+def _moving(move: Relocate) -> Move:
+    why = f"starts again elsewhere: {move.buys}"
+    return Move(move.job, JobState.STOPPING, REASON, why, {"gives_way_to": move.room_for.id, "moves": True})
 
 
 def as_preempted(job: Job, seen: Observation) -> Observation:

@@ -9,11 +9,11 @@ from stoker.schedule.mix import Mix, mix_of, usual_mix
 from stoker.schedule.policy import Policy
 from stoker.schedule.pool import Pool
 from stoker.schedule.quantity import Quantity
-from stoker.schedule.snapshot import Plan, Preempt, Snapshot, Start, Wait
+from stoker.schedule.snapshot import Plan, Preempt, Relocate, Snapshot, Start, Wait
 from stoker.schedule.standing import never, standings
 from stoker.schedule.unfit import unfit
 
 __all__ = [
-    "Lasting", "Line", "Meter", "Mix", "Plan", "Policy", "Pool", "Preempt", "Quantity", "Ran", "Snapshot", "Start",
-    "Wait", "decide", "explain", "mix_of", "never", "standings", "unfit", "usual_mix",
+    "Lasting", "Line", "Meter", "Mix", "Plan", "Policy", "Pool", "Preempt", "Quantity", "Ran", "Relocate",
+    "Snapshot", "Start", "Wait", "decide", "explain", "mix_of", "never", "standings", "unfit", "usual_mix",
 ]  # fmt: skip

@@ -11,11 +11,12 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from stoker.job import Job, JobSpec, Placement, Resources
 from stoker.schedule.dependencies import Answer, held
+from stoker.schedule.elastic import largest, least
 from stoker.schedule.field import Field, away_from_here
 from stoker.schedule.line import Line
 from stoker.schedule.policy import Backfill
@@ -73,9 +74,14 @@ def decide(snapshot: Snapshot, kept: Pool | None = None) -> Plan:
     )
     ready = [job for job in snapshot.pending if _ready(job, state)]
     claimed = {job.id for job in state.preemption.claimants(ready) if _claim(job, state)}
+    for mover in state.preemption.movers():
+        if (room := state.preemption.coming(mover, line.narrowed(mover), state.pool)) is not None:
+            _kept_for(mover, room, state)
     ahead = len(state.coming)
     for job in line.order([job for job in ready if job.id not in claimed]):
         ahead += not _place(job, state, ahead)
+    if state.reservation is None and not state.coming:
+        state.preemption.grow(state.pool)
     later = [job.not_before for job in snapshot.pending if job.not_before and job.not_before > snapshot.now]
     wake_at = min((*later, line.wake_at, state.preemption.wake_at))
     return Plan(
@@ -85,6 +91,7 @@ def decide(snapshot: Snapshot, kept: Pool | None = None) -> Plan:
         wake_at if math.isfinite(wake_at) else None,
         state.reserved,
         state.preemption.plans,
+        state.preemption.moves,
     )
 
 
@@ -107,6 +114,7 @@ def _place(job: Job, state: _Pass, ahead: int) -> bool:
     if _array_is_full(job, state):
         state.waits[job.id] = Wait("ArrayTaskLimit", f"{job.spec.array_limit} of its array run already")
         return False
+    asked, job = job, _sized(job, state)
     refused = state.line.refuses(job)
     if refused is not None and not state.preemption.possible:
         state.waits[job.id] = refused
@@ -119,11 +127,24 @@ def _place(job: Job, state: _Pass, ahead: int) -> bool:
     if shape not in state.unfitting:
         engine, placements = _placements(spec, shape, state)
         if placements:
-            _start(job, engine, placements, state)
+            _start(asked, engine, placements, state)
             return True
         state.unfitting.add(shape)
     state.waits[job.id] = _room_made(job, spec, shape, state) or _why_waits(job, shape, state, ahead)
     return False
+
+
+def _sized(job: Job, state: _Pass) -> Job:
+    """An elastic job as large as it may start now; where it may not, as small as it can do with."""
+    if not job.spec.min_nodes:
+        return job
+
+    def fits(spec: JobSpec) -> bool:
+        one = replace(job, spec=spec)
+        narrowed = state.line.narrowed(one)
+        return state.line.refuses(one) is None and bool(_placements(narrowed, _shape(narrowed, state), state)[1])
+
+    return replace(job, spec=largest(job.spec, fits) or least(job.spec))
 
 
 def _array_is_full(job: Job, state: _Pass) -> bool:
@@ -136,8 +157,9 @@ def _claim(job: Job, state: _Pass) -> bool:
     if _array_is_full(job, state):
         return False
     spec = state.line.narrowed(job)
-    if state.line.refuses(job) is None:
-        engine, placements = state.pool.fit(spec)
+    now = _sized(job, state)
+    if state.line.refuses(now) is None:
+        engine, placements = state.pool.fit(state.line.narrowed(now))
         if placements:
             _start(job, engine, placements, state)
             return True

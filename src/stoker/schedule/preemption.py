@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoker.job import Job, JobSpec, JobState, Placement
 from stoker.schedule import policy as policies
+from stoker.schedule.elastic import could_grow, largest, worth_it
 from stoker.schedule.field import Field
 from stoker.schedule.line import Line
-from stoker.schedule.snapshot import Preempt, Snapshot, Wait
+from stoker.schedule.snapshot import Preempt, Relocate, Snapshot, Wait
 from stoker.schedule.trial import Trial
 from stoker.schedule.victims import Candidate, choose, lost, size
 
@@ -54,7 +55,9 @@ class Preemption:
         self._claims = _claims(snapshot)
         self._standing = line.standing(self._movable)
         self._hopeless: set[Hashable] = set()
+        self._movable_elastic = [] if never else [job for job in snapshot.active if could_grow(job)]
         self.plans: list[Preempt] = []
+        self.moves: list[Relocate] = []
         self.wake_at = math.inf  # when somebody has run long enough to be displaced
 
     @property
@@ -67,17 +70,39 @@ class Preemption:
         """Jobs that are being ended, those of `plans` included."""
         return {job.id for job in self._going}
 
+    def movers(self) -> list[Job]:
+        """Those that are being ended to start elsewhere at once."""
+        return [job for job in self._going if job.moves]
+
+    def grow(self, pool: Field) -> None:
+        """When nobody waits for room: let one elastic job start again on more nodes, where that is worth it."""
+        now, policy = self._snapshot.now, self._snapshot.policy
+        for job in self._movable_elastic:
+            if job.id in self.going or not self._has_run(job):
+                continue
+            trial = self._trial(job, pool, None)
+            trial.give(job)
+            more = largest(self._line.narrowed(job), lambda one, trial=trial: bool(trial.fit(one)[1]))  # type: ignore[misc]
+            if more is not None and more.nodes > len(job.placements) and worth_it(job, more.nodes, now, policy):
+                buys = f"grows from {len(job.placements)} to {more.nodes} nodes"
+                self.moves.append(Relocate(job, *trial.fit(more), job, lost(job, now, policy), buys))
+                self._going.append(job)
+                return
+
     def claimants(self, ready: Iterable[Job]) -> list[Job]:
         """Those for whom others were ended; they come before all who wait."""
         if not self._claims:
             return []
         claimed = [job for job in ready if job.id in self._claims]
-        return sorted(claimed, key=lambda job: (-job.spec.priority, job.id))
+        return sorted(claimed, key=lambda job: (job.moves, -job.spec.priority, job.id))
 
     def coming(self, job: Job, spec: JobSpec, pool: Field) -> Room | None:
         """Where `job`, for which others were ended, starts when all who are being ended are gone."""
-        engine, placements = self._trial(job, pool, None).fit(spec)
-        return Room(engine, placements, _waits_for(self._ended_for(job))) if placements else None
+        trial = self._trial(job, pool, None)
+        fitting = largest(spec, lambda one: bool(trial.fit(one)[1]))
+        if fitting is None:
+            return None
+        return Room(*trial.fit(fitting), _waits_for(self._ended_for(job)))
 
     def room(self, job: Job, spec: JobSpec, shape: Hashable, pool: Field, kept: Kept | None) -> Room | None:
         """Where `job`, which may not start now, will when some more are ended, who are then in `plans`.
@@ -104,7 +129,12 @@ class Preemption:
     def _trial(self, job: Job, pool: Field, kept: Kept | None) -> Trial:
         """With everybody gone who is being ended."""
         left, given = (None, ()) if kept is None else (kept.left, kept.given)
-        trial = Trial(pool, left, given, lambda gone: self._line.refuses(job, gone) is not None)
+
+        def refuses(asked: JobSpec, gone: Collection[Job]) -> bool:
+            sized = replace(job, spec=replace(job.spec, nodes=asked.nodes))
+            return self._line.refuses(sized, gone) is not None
+
+        trial = Trial(pool, left, given, refuses)
         for going in self._going:
             trial.give(going)
         return trial
@@ -143,8 +173,9 @@ def _movable(job: Job) -> bool:
 
 def _claims(snapshot: Snapshot) -> frozenset[int]:
     """Jobs for which others are being ended, or have ended and not begun again; not those that have had that room,
-    and wait again since."""
+    and wait again since. And those that only move."""
     claims = {job.gives_way_to for job in snapshot.active}
+    claims |= {job.id for job in snapshot.pending if job.moves}
     never = -math.inf
     for job in snapshot.pending:
         if job.gives_way_to is not None and snapshot.since.get(job.gives_way_to, never) <= snapshot.since.get(

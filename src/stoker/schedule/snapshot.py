@@ -55,6 +55,18 @@ class Preempt:
     cost: float  # device-seconds of work that are lost
 
 
+@dataclass(frozen=True)
+class Relocate:
+    """A running job that is ended here and starts again there at once: its room there is kept for it."""
+
+    job: Job
+    engine: str
+    placements: tuple[Placement, ...]  # where it would start if everything else stayed as it is
+    room_for: Job  # who gets in by that; itself when it grows
+    cost: float  # device-seconds of work that are lost
+    buys: str  # what that is for, in one line
+
+
 class Wait(NamedTuple):
     """Why a job does not start now. `reason` is Slurm's word where there is one. A tuple: there are many."""
 
@@ -79,3 +91,4 @@ class Plan:
     wake_at: float | None = None  # the next moment at which time alone changes the answer
     reserved: Mapping[int, Reserved] = field(default_factory=dict)  # job id -> what is kept for it
     preempts: Sequence[Preempt] = ()
+    moves: Sequence[Relocate] = ()

@@ -18,7 +18,7 @@ class Trial:
         pool: Field,
         left: Field | None = None,
         given: Collection[int] = (),
-        refuses: Callable[[Collection[Job]], bool] = lambda _gone: False,
+        refuses: Callable[[JobSpec, Collection[Job]], bool] = lambda _spec, _gone: False,
     ) -> None:
         """`left` is what the reservation leaves over; the jobs `given` have ended by then, and are free in it.
         `refuses` says whether a quota would keep the job out, with these gone."""
@@ -57,7 +57,7 @@ class Trial:
 
     def fit(self, spec: JobSpec) -> tuple[str, tuple[Placement, ...]]:
         """Nothing where a quota would refuse it."""
-        return ("", ()) if self._refuses(self._gone.values()) else self._field.fit(spec)
+        return ("", ()) if self._refuses(spec, self._gone.values()) else self._field.fit(spec)
 
     def fits_at(self, row: int, spec: JobSpec) -> bool:
         return self._field.fits_at(row, spec)

@@ -10,6 +10,7 @@ from stoker.cluster import Device, Health, Node
 from stoker.engine_config import LOCAL
 from stoker.errors import near
 from stoker.job import JobSpec, Resources
+from stoker.schedule.elastic import least
 from stoker.schedule.field import Field, acceptable, admits, away_from_here
 from stoker.topology import ANYWHERE, WITHIN_NODE
 from stoker.units import format_bytes
@@ -17,6 +18,7 @@ from stoker.units import format_bytes
 
 def unfit(spec: JobSpec, nodes: Sequence[Node]) -> str:
     """Why `spec` can never run on `nodes` even when they are empty, in one line; empty when it can."""
+    spec = least(spec)
     engines = {node.engine for node in nodes}
     if spec.engine and spec.engine not in engines:
         return f'asks for engine "{spec.engine}"{near(spec.engine, engines)}'
