@@ -59,6 +59,7 @@ class Refusal(StrEnum):
     MEMORY = "memory"
     SLOTS = "slots"  # as many jobs run there as may
     OCCUPIED = "occupied"  # it wants the whole node, and something runs there
+    TOPOLOGY = "topology"  # enough devices are free, and not joined as the job asks
     RESERVED = "reserved"  # it is free, and kept for a job ahead
     FREE = "free"  # it could go here: only other nodes of its gang are missing
 

@@ -65,7 +65,7 @@ _CAUSES: _BOTH = {
         'its owner has {held} jobs running, as many as one user may in queue "{queue}"',
         "提交者已有 {held} 个作业在运行，达到队列“{queue}”的单用户上限",
     ),
-    "preempting": ("others are being ended for it", "正在为它结束其他作业"),
+    "preempting": ("others are being ended for it: {giving_way}", "正在为它结束其他作业：{giving_way}"),
     "engine_away": (
         'engine "{engine}", which could hold it, does not answer: {why}',
         "能容纳它的引擎“{engine}”没有应答：{why}",
@@ -96,8 +96,12 @@ _CAUSES: _BOTH = {
     ),
     "priority": ("there is room, and those ahead of it take it", "有空位，但排在前面的作业先用"),
     "topology": (
-        "it needs {asked} within one {level}; {free} of {total} devices are free, at most {largest} in one {level}",
-        "需要 {asked}，且在同一 {level} 内；{total} 个加速器中空闲 {free} 个，同一 {level} 内最多 {largest} 个",
+        "it needs {asked} in one {level}; {roomy} nodes have room for their part, at most {largest} in one {level}",
+        "需要 {asked}，且在同一 {level} 内；{roomy} 个节点放得下，但同一 {level} 内最多 {largest} 个",
+    ),
+    "topology.within": (
+        "it needs {asked}, joined by {level}; {roomy} nodes have enough free devices, and not joined so",
+        "需要 {asked}，且由 {level} 相连；{roomy} 个节点空闲数量足够，但并不这样相连",
     ),
     "fragmentation": (
         "it needs {asked}; {free} of {total} devices are free, but in slivers: at most {largest} on one node",
@@ -153,7 +157,7 @@ _CHANGES: _BOTH = {
     "nodes": ("{nodes} nodes instead of {was}", "{nodes} 个节点（原 {was}）"),
     "priority": ("priority {priority} instead of {was}", "优先级 {priority}（原 {was}）"),
     "array": ("an array limit of {limit} instead of {was}", "数组并发上限 {limit}（原 {was}）"),
-    "topology": ("devices further apart ({wanted})", "允许加速器相距更远（{wanted}）"),
+    "topology": ("not necessarily in one {level}", "不强求在同一 {level} 内"),
 }
 
 _OPTIONS: Mapping[ChangeKind, str] = {
@@ -164,6 +168,7 @@ _OPTIONS: Mapping[ChangeKind, str] = {
     ChangeKind.MEMORY: "--mem {mebibytes}M",
     ChangeKind.NODES: "--nodes {nodes}",
     ChangeKind.PRIORITY: "--priority {priority}",
+    ChangeKind.TOPOLOGY: "--topology {topology}",
 }
 
 _REFUSALS: _BOTH = {
@@ -179,6 +184,7 @@ _REFUSALS: _BOTH = {
     "cpus": ("too few free CPUs", "空闲 CPU 不足"),
     "memory": ("too little free memory", "空闲内存不足"),
     "slots": ("too many jobs there", "作业数已满"),
+    "topology": ("not joined as asked", "拓扑不符"),
     "reserved": ("reserved", "已预留"),
     "free": ("free for it", "可用"),
 }
@@ -248,6 +254,8 @@ def _variant(because: Because) -> str:
             variant = "never"
         case Cause.QUOTA:
             variant = str(values.get("limit", ""))
+        case Cause.TOPOLOGY if values.get("within"):
+            variant = "within"
         case Cause.RESERVATION if "in_s" not in values:
             variant = "endless"
         case Cause.RESOURCES | Cause.FRAGMENTATION if "free" not in values:

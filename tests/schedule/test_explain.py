@@ -16,6 +16,8 @@ from stoker.foreign import ForeignJob, Held
 from stoker.job import Dependency, Job, JobSpec, JobState, Placement, Resources
 from stoker.queue import Queue
 from stoker.schedule import Lasting, Plan, Ran, Snapshot, decide, explain
+from stoker.schedule.pool import field_of
+from stoker.topology import ANYWHERE, Level, Topology, parse_topology
 
 NOW = 1_000_000.0
 
@@ -217,6 +219,37 @@ def test_a_quota_keeps_it() -> None:
     }
 
 
+def _leaf(name: str, leaf: str, **fields: object) -> Node:
+    return replace(node(name, gpus=2, **fields), domains={Level.LEAF: leaf})  # type: ignore[arg-type]
+
+
+def test_enough_is_free_but_not_in_one_leaf() -> None:
+    nodes = [_leaf("a", "x"), _leaf("b", "x"), _leaf("c", "y"), _leaf("d", "y")]
+    active = [running(1, on("a", 0, 1), resources=gpus(2)), running(2, on("c", 0, 1), resources=gpus(2))]
+    wants = job(3, nodes=2, resources=gpus(2), topology=Topology(required=Level.LEAF))
+    found = ask(nodes, [wants], active)
+    assert found.because.cause is Cause.TOPOLOGY
+    told = {name: found.because.values[name] for name in ("level", "roomy", "largest")}
+    assert told == {"level": "leaf", "roomy": 2, "largest": 1}
+    assert offered(found)[ChangeKind.TOPOLOGY] == {"level": "leaf", "topology": "preferred=leaf"}
+
+
+def test_free_devices_are_not_joined_by_nvlink() -> None:
+    pairs = tuple(Device(number, "H100", nvlink=str(number // 2)) for number in range(4))
+    active = [running(1, on("a", 0), resources=gpus(1)), running(2, on("a", 2), resources=gpus(1))]
+    wants = job(3, resources=gpus(2), topology=Topology(required=Level.NVLINK))
+    found = ask([replace(node("a"), devices=pairs)], [wants], active)
+    assert (found.because.cause, found.refusals) == (Cause.TOPOLOGY, {Refusal.TOPOLOGY: 1})
+
+
+def test_others_are_being_ended_for_it() -> None:
+    active = [running(1, on("a", 0, 1), resources=gpus(2), preemptible=True, ago=7200.0)]
+    found = ask([node("a", gpus=2)], [job(2, resources=gpus(2), priority=90)], active)
+    assert (found.because.cause, found.because.values) == (Cause.PREEMPTING, {"giving_way": "1"})
+    assert found.forecast.at is not None
+    assert found.forecast.at >= NOW + 30
+
+
 # the forecast
 
 
@@ -254,6 +287,8 @@ def test_how_long_a_job_lasts_is_learnt_from_its_like() -> None:
 
 # laws
 
+_ROOM = (Refusal.FREE, Refusal.RESERVED)
+
 SPECS = st.builds(
     JobSpec,
     command=st.just(("x",)),
@@ -273,6 +308,8 @@ SPECS = st.builds(
     exclusive=st.sampled_from([False, False, False, True]),
     array_limit=st.sampled_from([0, 0, 1]),
     queue=st.sampled_from(["", "small", "big"]),
+    preemptible=st.sampled_from([False, False, True]),
+    topology=st.sampled_from([ANYWHERE, ANYWHERE, Topology(required=Level.LEAF), Topology(required=Level.NVLINK)]),
 )
 QUEUES = st.sampled_from(
     [
@@ -283,10 +320,13 @@ QUEUES = st.sampled_from(
     ]
 )
 NODES = st.builds(
-    lambda cpus, devices, model, engine, taints, open_: Node(
+    lambda cpus, devices, model, engine, taints, open_, leaf: Node(
         "", engine, cpus, 64 << 30,
-        tuple(Device(n, model, health=Health.FAILED if failed else Health.OK) for n, failed in enumerate(devices)),
-        taints=taints, schedulable=open_,
+        tuple(
+            Device(n, model, health=Health.FAILED if failed else Health.OK, nvlink=str(n // 2))
+            for n, failed in enumerate(devices)
+        ),
+        taints=taints, schedulable=open_, domains={Level.LEAF: leaf} if leaf else {},
     ),
     st.sampled_from([4, 8, 16]),
     st.lists(st.sampled_from([False, False, False, True]), max_size=4),
@@ -294,6 +334,7 @@ NODES = st.builds(
     st.sampled_from(["hpc", "hpc", "k8s"]),
     st.sampled_from([(), (), ("edge",)]),
     st.sampled_from([True, True, True, False]),
+    st.sampled_from(["", "one", "one", "two"]),
 )  # fmt: skip
 
 
@@ -342,6 +383,8 @@ def changed(spec: JobSpec, change: Change) -> JobSpec:
             return replace(spec, time_limit=float(values["limit_s"]))
         case ChangeKind.ENGINE:
             return replace(spec, engine="", sites=())
+        case ChangeKind.TOPOLOGY:
+            return replace(spec, topology=parse_topology(str(values["topology"])))
         case ChangeKind.QUEUE:
             return replace(spec, queue=str(values["queue"]))
         case ChangeKind.SHARED:
@@ -358,12 +401,18 @@ def changed(spec: JobSpec, change: Change) -> JobSpec:
 def test_every_waiting_job_has_one_cause_and_every_node_one_refusal(snapshot: Snapshot) -> None:
     plan = decide(snapshot)
     for one in snapshot.pending:
+        left = field_of([node for node in snapshot.nodes if node.engine not in snapshot.away], snapshot.active)
+        for start in plan.starts:
+            if start.job.id != one.id:
+                left.take(start.job.spec, start.engine, start.placements)
         found = explain(snapshot, one, plan, nodes=True)
         started = any(start.job.id == one.id for start in plan.starts)
         assert (found.because.cause is Cause.STARTING) == started
         assert found.because.cause is not Cause.UNDECIDED
         assert sum(found.refusals.values()) == len(snapshot.nodes) == len(found.nodes)
         told = [line.refusal for line in found.nodes]
+        room = {(line.engine, line.node) for line in found.nodes if line.refusal in _ROOM}
+        assert room == {(node.engine, node.name) for node in left.fitting(one.spec)}
         assert {refusal: told.count(refusal) for refusal in told} == found.refusals
 
 

@@ -21,6 +21,7 @@ from stoker.schedule.field import Field
 from stoker.schedule.pool import Pool
 from stoker.schedule.refusals import Refusals
 from stoker.schedule.snapshot import Plan, Snapshot, Start
+from stoker.topology import format_topology
 
 _OFFERED = 5
 _TRIED = 4  # of one kind, from the smallest on, where room alone does not decide
@@ -69,10 +70,13 @@ class Trial:
         self._job = job
         self._pool = pool
         matter = {start.job.id for start in plan.starts} | set(plan.reserved)
+        matter |= {job_id for job_id, wait in plan.waits.items() if "giving_way" in wait.values}
         others = [one for one in snapshot.pending if one.id != job.id]
         self._few = replace(snapshot, pending=[one for one in others if one.id in matter])
-        # Between queues the turn of one job hangs on those that wait, too: there all are asked in the end.
-        self._all = replace(snapshot, pending=others) if snapshot.queues else None
+        # Between queues the turn of one job hangs on those that wait, too, and so does who has made room for whom:
+        # there all are asked in the end.
+        woven = bool(snapshot.queues) or any(one.gives_way_to is not None for one in others)
+        self._all = replace(snapshot, pending=others) if woven else None
 
     def start(self, spec: JobSpec) -> Start | None:
         """How it would start if it asked for `spec`; None: it would not."""
@@ -107,6 +111,7 @@ def _ideas(
     spec = job.spec
     yield _shorter(snapshot, job, plan)
     yield _shared(spec)
+    yield _further_apart(spec)
     yield _tolerate(spec, field, found)
     yield _queues(snapshot, job)
     yield _anywhere(spec)
@@ -136,6 +141,21 @@ def _shorter(snapshot: Snapshot, job: Job, plan: Plan) -> Iterator[_Idea]:
 def _shared(spec: JobSpec) -> Iterator[_Idea]:
     if spec.exclusive:
         yield _Idea(ChangeKind.SHARED, 0.15, replace(spec, exclusive=False), {})
+
+
+def _further_apart(spec: JobSpec) -> Iterator[_Idea]:
+    level = spec.topology.required
+    if level is not None:
+        relaxed = apart(spec)
+        values: dict[str, Value] = {"level": level.value, "topology": format_topology(relaxed.topology)}
+        yield _Idea(ChangeKind.TOPOLOGY, 0.15, relaxed, values)
+
+
+def apart(spec: JobSpec) -> JobSpec:
+    """What it requires of the topology is only preferred."""
+    wish = spec.topology
+    preferred = wish.preferred or (wish.required if wish.spread is None else None)
+    return replace(spec, topology=replace(wish, required=None, preferred=preferred))
 
 
 def _tolerate(spec: JobSpec, field: Field, found: Refusals) -> Iterator[_Idea]:

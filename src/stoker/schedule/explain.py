@@ -5,6 +5,7 @@ Pure: the snapshot that was decided on and the plan that came of it, an Explanat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ from stoker.explanation import (
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobSpec
 from stoker.queue import DEFAULT
-from stoker.schedule.changes import changes
+from stoker.schedule.changes import apart, changes
 from stoker.schedule.decide import decide
 from stoker.schedule.dependencies import Answer, held
 from stoker.schedule.field import Field, away_from_here
@@ -36,7 +37,7 @@ from stoker.schedule.layout import Bools
 from stoker.schedule.line import Line
 from stoker.schedule.pool import Pool, field_of
 from stoker.schedule.refusals import OPEN, Refusals, by_node, refusals
-from stoker.schedule.snapshot import Plan, Reserved, Snapshot, Wait
+from stoker.schedule.snapshot import Plan, Preempt, Reserved, Snapshot, Wait
 
 _HOLDERS = 8  # named
 _RIVALS = 5  # named
@@ -114,7 +115,8 @@ class _Case:
             if start.job.id != job.id:
                 field.take(start.job.spec, start.engine, start.placements)
         spec = _narrowed(snapshot, job, plan)
-        kept = [one for owner, one in plan.reserved.items() if owner != job.id]
+        kept: list[Reserved | Preempt] = [one for owner, one in plan.reserved.items() if owner != job.id]
+        kept += [one for one in plan.preempts if one.job.id != job.id]
         found = refusals(field, job.spec, reserved=_rows(field, kept), away=away)
         return cls(snapshot, job, plan, pool, before, field, found, spec, _in_line(snapshot, job, plan))
 
@@ -166,7 +168,7 @@ def _in_line(snapshot: Snapshot, job: Job, plan: Plan) -> list[Job]:
     return []
 
 
-def _rows(field: Field, kept: Sequence[Reserved]) -> Bools:
+def _rows(field: Field, kept: Sequence[Reserved | Preempt]) -> Bools:
     places = {(one.engine, placement.node) for one in kept for placement in one.placements}
     return np.array([(node.engine, node.name) in places for node in field.layout.nodes], dtype=np.bool_)
 
@@ -182,6 +184,8 @@ def _because(case: _Case) -> Because:
         return Because(Cause.UNDECIDED)
     if wait.reason in _TOLD:
         return Because(_TOLD[wait.reason], _told(case, wait))
+    if "giving_way" in wait.values:
+        return Because(Cause.PREEMPTING, dict(wait.values))
     if wait.reason not in _ROOM:
         return Because(Cause.QUOTA, {"reason": wait.reason, "message": wait.message, **wait.values})
     return _for_room(case)
@@ -213,6 +217,8 @@ def _for_room(case: _Case) -> Because:
             return Because(Cause.RESERVATION, _of_reservation(case, owner))
         return Because(Cause.PRIORITY, {"ahead": len(case.ahead), "starting": len(case.plan.starts)})
     asked = _asked(spec)
+    if spec.topology.required and (field := _where_topology_fails(case)) is not None:
+        return Because(Cause.TOPOLOGY, asked | _too_far_apart(case, field))
     if spec.exclusive:
         return Because(Cause.RESOURCES, asked | {"exclusive": 1})
     if spec.resources.accelerators:
@@ -225,6 +231,25 @@ def _for_room(case: _Case) -> Because:
         free = _free_cpus(case)
         enough = int(free["free_cpus"]) >= spec.nodes * max(1, spec.resources.cpus)
     return Because(Cause.FRAGMENTATION if enough else Cause.RESOURCES, asked | free)
+
+
+def _where_topology_fails(case: _Case) -> Field | None:
+    """What is free, or the empty pool, where only the topology keeps the job from fitting."""
+    if case.before.fit(apart(case.spec))[1]:
+        return case.before
+    empty = field_of(case.field.layout.nodes, ())
+    return None if empty.fit(case.job.spec)[1] else empty
+
+
+def _too_far_apart(case: _Case, field: Field) -> dict[str, Value]:
+    level = case.job.spec.topology.required
+    assert level is not None  # noqa: S101 - who asks has looked
+    roomy = field.fitting(apart(case.job.spec))
+    values: dict[str, Value] = {"level": level.value, "roomy": len(roomy)}
+    if level.within_node and (case.job.spec.nodes == 1 or not level.between_nodes):
+        return values | {"within": 1}
+    domains = Counter((node.engine, node.domain(level)) for node in roomy if node.domain(level))
+    return values | {"largest": max(domains.values(), default=0)}
 
 
 def _lacks(case: _Case, refusal: Refusal) -> int:
@@ -382,6 +407,11 @@ def _forecast(
 ) -> Forecast:
     if cause is Cause.STARTING:
         return Forecast(case.snapshot.now, case.snapshot.now, learnt=lasting.count, accuracy=accuracy)
+    if cause is Cause.PREEMPTING:
+        going = [one for one in case.snapshot.active if one.gives_way_to == case.job.id]
+        going += [one for plan in case.plan.preempts if plan.job.id == case.job.id for one in plan.victims]
+        at = case.snapshot.now + max((one.spec.warning + one.spec.grace for one in going), default=0.0)
+        return Forecast(at, at, learnt=lasting.count, accuracy=accuracy)
     if cause not in _HELD_UP:
         return Forecast(why="blocked", learnt=lasting.count, accuracy=accuracy)
     return forecast(case.snapshot.now, case.job, rivals, holding, case.field, lasting, accuracy)

@@ -189,4 +189,5 @@ def _waits_for(victims: Sequence[Job]) -> Wait:
     names = ", ".join(victim.label for victim in victims[:_NAMED])
     more = f" and {len(victims) - _NAMED} more" if len(victims) > _NAMED else ""
     what = f"job{'s' if len(victims) > 1 else ''} {names}{more}" if victims else "what is being ended"
-    return Wait("Resources", f"its room is being made: waits for {what} to end")
+    values = {"giving_way": f"{names}{more}"}
+    return Wait("Resources", f"its room is being made: waits for {what} to end", values)

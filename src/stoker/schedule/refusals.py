@@ -18,8 +18,8 @@ _ORDER = tuple(refusal for refusal in Refusal if refusal is not Refusal.AWAY)
 # A node that lacks one of these could hold the job's part once it is empty.
 OPEN = frozenset(
     {
-        Refusal.DEVICES, Refusal.CPUS, Refusal.MEMORY, Refusal.SLOTS, Refusal.OCCUPIED, Refusal.RESERVED,
-        Refusal.FREE,
+        Refusal.DEVICES, Refusal.CPUS, Refusal.MEMORY, Refusal.SLOTS, Refusal.OCCUPIED, Refusal.TOPOLOGY,
+        Refusal.RESERVED, Refusal.FREE,
     }
 )  # fmt: skip
 
@@ -69,6 +69,7 @@ def refusals(
         Refusal.CPUS: field.cpus < need.cpus,
         Refusal.MEMORY: field.room.memory < memory,
         Refusal.SLOTS: field.room.slots < 1,
+        Refusal.TOPOLOGY: ~_fitting(field, spec),
         Refusal.RESERVED: np.zeros(len(nodes), dtype=np.bool_) if reserved is None else reserved,
     }
     codes = np.full(len(nodes), _ORDER.index(Refusal.FREE), dtype=np.int64)
@@ -97,6 +98,14 @@ def by_node(field: Field, found: Refusals, why_away: Mapping[str, str]) -> tuple
         NodeRefusal(node.name, node.engine, Refusal.AWAY, why=why_away.get(node.engine, "")) for node in found.away
     ]
     return tuple(told)
+
+
+def _fitting(field: Field, spec: JobSpec) -> Bools:
+    """Rows on which one node's part fits; what all else allows, only the topology of devices can refuse."""
+    if spec.topology.required is None or not spec.topology.required.within_node:
+        return np.ones(len(field.layout.nodes), dtype=np.bool_)
+    names = {node.place for node in field.fitting(spec)}
+    return np.array([node.place in names for node in field.layout.nodes], dtype=np.bool_)
 
 
 def _most(field: Field, need: Resources, free: Ints) -> Ints:
