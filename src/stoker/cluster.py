@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -10,6 +11,26 @@ from typing import NamedTuple
 from stoker.topology import Level
 
 WHOLE = 1000  # a device is shared in thousandths
+# How NVIDIA names slices of a device: 1g.10gb, 1c.3g.40gb, 1g.10gb+me, and in Kubernetes' resources 1g.10gb.me.
+_PROFILE = re.compile(r"(?:^|[-_])((?:\d+c\.)?\d+g\.\d+gb(?:[.+-]\w+)*)$", re.IGNORECASE)
+
+
+def profile_of(model: str) -> str:
+    """``1g.10gb`` of the MIG slice ``H100-1g.10gb``; empty for a whole device."""
+    match = _PROFILE.search(model)
+    return match[1].lower() if match else ""
+
+
+def accepts(models: Collection[str], model: str) -> bool:
+    """Whether a job that asks for one of `models`, or for any when empty, takes a device of `model`.
+
+    A slice is taken only by who asks for it: by its model (``H100-1g.10gb``), or of any model (``mig-1g.10gb``).
+    """
+    name, profile = model.lower(), profile_of(model)
+    if not models:
+        return not profile
+    wanted = {one.lower() for one in models}
+    return name in wanted or (bool(profile) and f"mig-{profile}" in wanted)
 
 
 class Health(StrEnum):

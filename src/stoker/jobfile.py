@@ -185,7 +185,7 @@ def _resources(name: str, value: Any) -> Resources:
     if not isinstance(value, dict):
         raise BadInput("resources is a mapping; write for example resources: {accelerators: H100:8}", param=name)
     fields = _rename(value, RESOURCE_ALIASES, RESOURCE_FIELDS, "field in resources")
-    devices = _accelerators(fields.get("accelerators"))
+    devices = _accelerators(fields.get("accelerators"), fields.get("any_of"))
     return Resources(
         accelerators=devices.count,
         models=devices.models,
@@ -195,13 +195,26 @@ def _resources(name: str, value: Any) -> Resources:
     )
 
 
-def _accelerators(value: Any) -> Accelerators:
+def _accelerators(value: Any, any_of: Any = None) -> Accelerators:
+    """`any_of` is SkyPilot's list of alternatives: ``[{accelerators: H20:8}, {accelerators: H100:8}]``."""
+    if any_of is not None:
+        if value is not None or not isinstance(any_of, list) or not all(map(_names_devices, any_of)):
+            raise BadInput(
+                "any_of is a list of accelerators alone; write for example"
+                " any_of: [{accelerators: H20:8}, {accelerators: H100:8}]",
+                param="any_of",
+            )
+        return join_accelerators(_accelerators(next(iter(one.values()))) for one in any_of)
     if value is None:
         return Accelerators()
     if isinstance(value, dict):
         value = [f"{model}:{_text('accelerators', count)}" for model, count in value.items()]
     choices = value if isinstance(value, list) else [value]
     return join_accelerators(parse_accelerators(_text("accelerators", choice)) for choice in choices)
+
+
+def _names_devices(value: Any) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and RESOURCE_ALIASES.get(*value, *value) == "accelerators"
 
 
 def _count(name: str, value: Any) -> int:
@@ -312,4 +325,4 @@ _FIELDS: Mapping[str, tuple[str, _Reader]] = {  # name in the file -> field of J
     "labels": ("labels", _labels),
 }
 FIELDS = (*_FIELDS, "setup", "run", "envs")  # the last three are read together
-RESOURCE_FIELDS = ("accelerators", "cpus", "memory")
+RESOURCE_FIELDS = ("accelerators", "any_of", "cpus", "memory")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from stoker.cluster import profile_of
 from stoker.errors import BadInput, TooLarge
 from stoker.job import SIGNALS, Condition, Dependency
 
@@ -68,18 +69,18 @@ def lower_bound(text: str) -> str:
 
 
 def parse_accelerators(text: str) -> Accelerators:
-    """Of ``8``, ``H100``, ``H100:8``, ``h100=8``, either of several ``H100|H20:8``, or a share: ``T4:0.5``.
+    """Of ``8``, ``H100``, ``H100:8``, ``h100=8``, ``H20|H100:8``, ``mig-1g.10gb:1`` or a share of one: ``T4:0.5``.
 
-    Names of models are upper case from here on: ``a100`` in a gres line and ``A100`` on a data sheet are one.
+    Names of models are upper case from here on, those of slices lower: ``a100`` in a gres line and ``A100`` on a
+    data sheet are one.
     """
     name, colon, number = text.strip().replace("=", ":", 1).partition(":")
     if not colon and _is_number(name):
         name, number = "", name
     count = number.strip() if colon or not name else "1"
-    names = name.split("|")
-    if ((colon or name) and not all(map(_MODEL.match, names))) or not _is_number(count):
-        raise BadInput(f'"{text}" names no accelerators; write for example 8, H100:8 or T4:0.5')
-    models = tuple(dict.fromkeys(model.upper() for model in names)) if name else ()
+    models = tuple(dict.fromkeys(_model(part.strip()) for part in name.split("|"))) if colon or name else ()
+    if not all(models) or not _is_number(count):
+        raise BadInput(f'"{text}" names no accelerators; write for example 8, H100:8, H20|H100:8 or T4:0.5')
     whole, _, fraction = count.partition(".")
     if not fraction.strip("0"):
         return Accelerators(parse_count(whole, what="accelerators"), models)
@@ -87,6 +88,17 @@ def parse_accelerators(text: str) -> Accelerators:
     if not 1 <= share < 1000:
         raise BadInput(f'"{text}": a share of a device is asked for one device only; write for example T4:0.5')
     return Accelerators(1, models, share)
+
+
+def _model(name: str) -> str:
+    """As it is compared; empty for what is no name. A slice may come bare, as Slurm's types do: ``1g.10gb``."""
+    profile = profile_of(name)
+    if not _MODEL.match(name):
+        return ""
+    if not profile:
+        return name.upper()
+    model = name[: -len(profile)].rstrip("-_").upper()
+    return f"{model}-{profile}" if model not in ("", "MIG") else f"mig-{profile}"
 
 
 def join_accelerators(choices: Iterable[Accelerators]) -> Accelerators:

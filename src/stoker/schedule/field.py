@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stoker.cluster import WHOLE, Node
+from stoker.cluster import WHOLE, Node, accepts
 from stoker.engine_config import LOCAL
 from stoker.foreign import ForeignJob
 from stoker.job import JobSpec, Placement, Resources
@@ -251,8 +251,7 @@ class Field:
         count = len(self.layout.nodes)
         kind, examples = self.layout.kinds
         may = np.array([_may_hold(node, spec) for node in examples], dtype=np.bool_)
-        wanted = {model.lower() for model in spec.resources.models}
-        accepted = [False, *(not wanted or name in wanted for name in self.layout.models)]
+        accepted = [False, *(accepts(spec.resources.models, name) for name in self.layout.models)]
         return _Scores(
             spec=spec,
             admitted=may[kind],
@@ -378,4 +377,4 @@ def away_from_here(spec: JobSpec) -> bool:
 
 
 def acceptable(model: str, need: Resources) -> bool:
-    return not need.models or model.lower() in (wanted.lower() for wanted in need.models)
+    return accepts(need.models, model)

@@ -27,7 +27,7 @@ from math import erf, exp, pi, sqrt
 
 import numpy as np
 
-from stoker.cluster import WHOLE
+from stoker.cluster import WHOLE, accepts
 from stoker.schedule.layout import Floats, Ints
 from stoker.schedule.mix import Likely, Mix
 
@@ -80,7 +80,7 @@ def worth_of(mix: Mix, models: tuple[str, ...]) -> Worth:
     wanted = np.zeros_like(used)
     total = sum(likely.weight for likely in mix) or 1.0
     for number, model in enumerate(models, start=1):
-        fitting = [one for one in mix if one.devices and (not one.models or model in one.models)]
+        fitting = [one for one in mix if one.devices and accepts(one.models, model)]
         if fitting:
             used[number], wanted[number] = _offered(fitting, total)
     return Worth(_exact(used), _exact(_WANTED * wanted), _share())

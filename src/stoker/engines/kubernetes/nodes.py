@@ -188,7 +188,9 @@ def _model(resource: str, vendor: str, labels: Mapping[str, str]) -> str:
         model = f"{words[0]} {words[1]}"
     model = model.removeprefix("Ascend") if vendor == "huawei" else model
     profile = resource.partition("/mig-")[2]
-    return f"{model}-{profile}" if profile else model
+    if not profile:
+        return model
+    return f"{model}-{profile}" if words else f"mig-{profile}"
 
 
 def _why_not(node: Object, installation: str) -> str:

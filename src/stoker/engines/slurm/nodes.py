@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from stoker.cluster import Device, Node
+from stoker.cluster import Device, Health, Node, profile_of
 from stoker.engines.slurm.squeue import count_of, word
 from stoker.errors import Away
 
@@ -94,7 +94,10 @@ def _node(fields: Mapping[str, str], wanted: Wanted) -> SlurmNode:
     except (KeyError, ValueError) as error:
         raise Away(f"scontrol's answer about the nodes: {error} is missing or wrong") from None
     models = _models(fields.get("Gres", ""), wanted.gres)
-    devices = tuple(Device(index, model_of(model), vendor=wanted.vendor) for index, model in models.items())
+    health = Health.DEGRADED if "degraded" in fields.get("ActiveFeatures", "").split(",") else Health.UNKNOWN
+    devices = tuple(
+        Device(index, model_of(model), vendor=wanted.vendor, health=health) for index, model in models.items()
+    )
     said = word(fields.get("Reason", "")).partition(" [")[0]
     closed = (states & _CLOSED) - ({"RESERVED"} if wanted.reserved else set())
     labels = {"partitions": fields.get("Partitions", ""), "features": word(fields.get("ActiveFeatures", ""))}
@@ -140,7 +143,11 @@ def _one(part: str, wanted: str) -> Iterator[str]:
 
 
 def model_of(word_: str) -> str:
-    """The short name people ask for: ``nvidia_h100_80gb_hbm3`` is an H100; GPU where Slurm names none."""
+    """The short name people ask for: ``nvidia_h100_80gb_hbm3`` is an H100, ``h100_1g.10gb`` the slice H100-1g.10gb;
+    GPU where Slurm names none."""
+    if profile := profile_of(word_):
+        whole = word_[: -len(profile)].rstrip("_-")
+        return f"mig-{profile}" if whole.lower() in ("", "mig") else f"{model_of(whole)}-{profile}"
     bare = _MAKERS.sub("", word_)
     parts = re.split(r"[_ -]", bare)
     if parts[0].lower() in ("geforce", "rtx", "gtx", "quadro") and len(parts) > 1:
