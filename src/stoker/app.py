@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stoker.account import Account, Role
 from stoker.clock import Clock, SystemClock
-from stoker.cluster import Node
+from stoker.cluster import Device, Node
 from stoker.control.accounts import AccountDesk
 from stoker.control.address import Address
 from stoker.control.balances import BalanceDesk
@@ -45,6 +46,7 @@ from stoker.home import Home
 from stoker.job import JobState
 from stoker.node_drain import with_drains
 from stoker.sources.declared import declared_devices
+from stoker.sources.device_watch import DeviceWatch
 from stoker.sources.node import local_node
 from stoker.sources.nvidia_smi import nvidia_devices
 from stoker.store.accounts import AccountStore
@@ -106,9 +108,7 @@ class App:
         except BaseException:
             self.lock.release()
             raise
-        devices = declared or nvidia_devices()
-        node = local_node("local", devices, cpus=self.settings.cpus)
-        self.roster = Roster.of(LocalEngine(home.jobs, lambda: node))
+        self.roster = Roster.of(LocalEngine(home.jobs, _this_machine(declared, self.settings.cpus)))
         self.changes = Changes()
         job_store = JobStore(self.database)
         self.lease = Lease(self.database)
@@ -289,6 +289,18 @@ class App:
         self.lease.release()
         self.database.close()
         self.lock.release()
+
+
+def _this_machine(declared: tuple[Device, ...], cpus: int) -> Callable[[], Node]:
+    """Its node, with the health of its devices as it is; declared ones are what was declared."""
+    watch = DeviceWatch(lambda: declared) if declared else DeviceWatch(nvidia_devices)
+    made = local_node("local", watch.devices(), cpus=cpus)
+
+    def node() -> Node:
+        devices = watch.devices()
+        return made if devices is made.devices else replace(made, devices=devices)
+
+    return node
 
 
 def _attached(jobs: JobStore) -> set[str]:

@@ -63,12 +63,12 @@ def test_misspelt_devices_are_one_line(text: str) -> None:
 
 # Lines as nvidia-smi 535 and 550 print them for this query.
 RECORDED = """\
-0, NVIDIA H100 80GB HBM3, 81559, GPU-8a3f6c2e-1f1c-9a56-2a6e-0a7c3a1f2b11
-1, NVIDIA H20, 97871, GPU-1d2c3b4a-0000-1111-2222-333344445555
-2, NVIDIA A100-SXM4-80GB, 81920, GPU-2
-3, Tesla T4, 15360, GPU-3
-4, NVIDIA GeForce RTX 4090, 24564, GPU-4
-5, NVIDIA RTX A6000, [N/A], GPU-5
+0, NVIDIA H100 80GB HBM3, 81559, GPU-8a3f6c2e-1f1c-9a56-2a6e-0a7c3a1f2b11, 00000000:1B:00.0
+1, NVIDIA H20, 97871, GPU-1d2c3b4a-0000-1111-2222-333344445555, 00000000:43:00.0
+2, NVIDIA A100-SXM4-80GB, 81920, GPU-2, 00000000:52:00.0
+3, Tesla T4, 15360, GPU-3, 00000000:61:00.0
+4, NVIDIA GeForce RTX 4090, 24564, GPU-4, 00000000:9D:00.0
+5, NVIDIA RTX A6000, [N/A], GPU-5, 00000000:C3:00.0
 """
 
 
@@ -82,7 +82,7 @@ def test_nvidia_devices_have_the_names_people_ask_for() -> None:
 
 @pytest.mark.parametrize(
     ("script", "count"),
-    [("#!/bin/sh\necho '0, NVIDIA H20, 97871, GPU-1'\n", 1), ("#!/bin/sh\nexit 9\n", 0), ("", 0)],
+    [("#!/bin/sh\necho '0, NVIDIA H20, 97871, GPU-1, 00000000:1B:00.0'\n", 1), ("#!/bin/sh\nexit 9\n", 0), ("", 0)],
 )
 def test_the_driver_is_asked_by_its_own_tool(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, count: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from stoker.cluster import Node
+from stoker.cluster import Node, profile_of
 from stoker.engine import Order
 from stoker.engines.local.attempt import Attempt
 from stoker.job_environment import identity, meeting, slurm_names
@@ -50,7 +50,10 @@ def _devices(order: Order, node: Node) -> dict[str, str]:
     for device in node.devices:
         if device.index in held:
             name = _visible(device.vendor)
-            shown[name] = f"{shown[name]},{device.index}".strip(",")
+            told = (
+                device.uuid if profile_of(device.model) else device.index
+            )  # CUDA knows slices by their UUID alone
+            shown[name] = f"{shown[name]},{told}".strip(",")
     return shown
 
 
