@@ -15,7 +15,7 @@ from stoker.job import JobSpec, Placement, Resources
 from stoker.sources.device_watch import DeviceWatch
 from stoker.sources.node import local_node
 from stoker.sources.nvidia_smi import nvidia_devices, parse_healths, parse_links, with_slices
-from stoker.sources.pci import numa_node, root_port
+from stoker.sources.nvidia_smi.pci import numa_node, root_port
 
 BRIDGED = """\
 \t\x1b[4mGPU0\tGPU1\tGPU2\tGPU3\tNIC0\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID\x1b[0m

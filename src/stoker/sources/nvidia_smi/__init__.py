@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from stoker.cluster import Device, Health
-from stoker.sources.pci import numa_node, root_port
+from stoker.sources.nvidia_smi.pci import numa_node, root_port
 
 _QUERY = ("index", "name", "memory.total", "uuid", "pci.bus_id")
 _HEALTH = ("uuid", "ecc.errors.uncorrected.volatile.total", "retired_pages.pending")
