@@ -18,14 +18,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stoker.cluster import Device, Node
-from stoker.job import JobSpec, Resources
+from stoker.job import Job, JobSpec, JobState, Placement, Resources
+from stoker.schedule.defragment import relieve
 from stoker.schedule.field import Field
 from stoker.schedule.layout import layout_of
 from stoker.schedule.mix import Likely, Mix
@@ -37,6 +38,9 @@ TRACES = ("default", "cpu100", "gpushare60", "gpuspec20", "multigpu30")
 PUBLISHED = {"Random": "01-Random", "DotProd": "02-DotProd", "BestFit": "05-BestFit", "FGD": "06-FGD"}
 ASKED = 1.3  # demand over capacity
 COVERED = 0.95  # of the tasks are of typical kinds
+MOVED = 0.01  # of the tasks that came may have been moved
+MOST_MOVES = 2  # for one task
+WORTH_A_MOVE = 150  # thousandths of devices that each move has to let in
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,44 @@ class Stoker:
         if placements:
             self._field.take(spec, engine, placements)
         return bool(placements)
+
+
+class Moving(Stoker):
+    """The same, which makes room for what does not fit by moving what runs: see `stoker.schedule.defragment`."""
+
+    def __init__(self, machines: list[Machine], tasks: list[Task]) -> None:
+        super().__init__(machines, tasks)
+        self._on: dict[int, list[Job]] = {}
+        self.arrived = self.moved = 0
+
+    def place(self, task: Task) -> bool:
+        self.arrived += 1
+        spec = self._specs[task]
+        engine, placements = self._field.fit(spec)
+        if not placements:
+            engine, placements = self._make_room(task, spec)
+        if placements:
+            self._field.take(spec, engine, placements)
+            self._note(Job(self.arrived, spec, "t", "o", JobState.RUNNING, 0.0), engine, placements)
+        return bool(placements)
+
+    def _make_room(self, task: Task, spec: JobSpec) -> tuple[str, tuple[Placement, ...]]:
+        most = min(MOST_MOVES, task.demand // WORTH_A_MOVE, int(MOVED * self.arrived) - self.moved)
+        relief = relieve(self._field, spec, self._on, most) if most > 0 else None
+        if relief is None:
+            return "", ()
+        for move in relief.moves:
+            (row,) = self._field.rows(move.job.engine, move.job.placements)
+            self._on[row].remove(move.job)
+            self._field.give(move.job.spec, move.job.engine, move.job.placements)
+            self._field.take(move.job.spec, move.engine, move.placements)
+            self._note(move.job, move.engine, move.placements)
+        self.moved += len(relief.moves)
+        return relief.engine, relief.placements
+
+    def _note(self, job: Job, engine: str, placements: tuple[Placement, ...]) -> None:
+        (row,) = self._field.rows(engine, placements)
+        self._on.setdefault(row, []).append(replace(job, engine=engine, placements=placements))
 
 
 class Scored:
@@ -267,13 +309,17 @@ def fgd(world: Scored, task: Task, rows: Ints) -> tuple[Floats, Ints]:
 POLICIES: dict[str, Policy] = {"Random": random_score, "DotProd": dot_product, "BestFit": best_fit, "FGD": fgd}
 
 
+OURS: dict[str, type[Stoker]] = {"stoker": Stoker, "moving": Moving}
+
+
 def run(machines: list[Machine], tasks: list[Task], policy: str, seed: int) -> tuple[float, float]:
     """Allocated share in per cent at 130 % demand, and decisions per second."""
     rng = np.random.default_rng(seed)
     capacity = 1000 * sum(one.gpus for one in machines)
     stream = arrivals(tasks, capacity, rng)
     order = [machines[at] for at in rng.permutation(len(machines))]
-    world = Stoker(order, tasks) if policy == "stoker" else Scored(order, tasks, POLICIES[policy], rng)
+    ours = OURS.get(policy)
+    world = ours(order, tasks) if ours else Scored(order, tasks, POLICIES[policy], rng)
     asked = given = 0
     shares = []
     began = time.perf_counter()

@@ -169,6 +169,16 @@ class Field:
                     return engine, tuple(self._placement(int(row), spec, scores) for row in best)
         return "", ()
 
+    def open_to(self, spec: JobSpec) -> tuple[Bools, Bools]:
+        """Where one node's part may be at all, whatever is free, by row; and of which models, by number."""
+        scores = self._scored(spec)
+        return scores.admitted, scores.accepted
+
+    def worth(self) -> float:
+        """What all free room is worth together."""
+        self._reckon()
+        return float(self._value.sum())
+
     def touched(self) -> list[Node]:
         """The nodes of which something is held."""
         untouched = self.room.untouched(np.arange(len(self.layout.nodes)))
