@@ -27,6 +27,14 @@ class Held(NamedTuple):
     of: Mapping[str, int]  # by model in small letters; empty where no quota asks for it
 
 
+class Owed(NamedTuple):
+    """What is kept of a quota for a job that has waited too long."""
+
+    job: int
+    milli: int
+    at: float  # seconds since the epoch; when it begins at the latest
+
+
 class Branch:
     """Thousandths of devices throughout. Only leaves have jobs of their own."""
 
@@ -47,6 +55,7 @@ class Branch:
         self._ceiling_of = _by_model(queue.ceiling_of)
         self._user_milli = _NO_BOUND if queue.user_devices is None else _milli(queue.user_devices)
         self._user_jobs = _NO_BOUND if queue.user_jobs is None else queue.user_jobs
+        self.owed: Owed | None = None
         self.factor = 1.0  # of its weight, from what it has had lately
         self._heap: list[tuple[tuple[float, ...], int, Branch]] = []
         self._last: tuple[int, Branch] | None = None
@@ -97,6 +106,18 @@ class Branch:
         return tuple(branch for branch in self.path if branch not in theirs)
 
     # what it refuses
+
+    def keeps(self, job: Job, milli: int, now: float) -> Wait | None:
+        """Why `job` may not have what is kept for one that has waited too long; None: it may, or wants none."""
+        ends = now + (job.spec.time_limit or math.inf) + job.spec.grace
+        for branch in self.path:
+            owed = branch.owed
+            if owed is None or not milli or ends <= owed.at or job.id == owed.job:
+                continue
+            if branch.held + milli + owed.milli > branch.deserved:
+                told = f'job {owed.job} has waited too long; queue "{branch.queue.name}" keeps room for it'
+                return Wait("Priority", told)
+        return None
 
     def refuses(self, job: Job, milli: int) -> Wait | None:
         for branch in self.limits:

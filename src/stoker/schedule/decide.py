@@ -241,6 +241,7 @@ def _why_waits(job: Job, shape: _Shape, state: _Pass, ahead: int) -> Wait:
         if state.reservation is not None:
             kept = state.reservation
             state.reserved[job.id] = Reserved(kept.at, kept.engine, kept.placements)
+            state.line.reserved(job, kept.at)
     if state.reservation is None:
         state.impossible.add(shape)
         return Wait("ReqNodeNotAvail", f"no node offers {_asked(spec)} at present")

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from stoker.cluster import WHOLE
 from stoker.job import Job, JobSpec, Placement
 from stoker.queue import DEFAULT, Preemptible, Queue
-from stoker.schedule.branch import Branch, Held, walk
+from stoker.schedule.branch import Branch, Held, Owed, walk
 from stoker.schedule.policy import Preempt
 from stoker.schedule.quantity import Quantity
 from stoker.schedule.rank import rank_of
@@ -40,6 +40,7 @@ class Line:
         self._by_name = {branch.queue.name: branch for branch in reversed(list(walk(self._root)))}
         self._default = self._leaves[DEFAULT]
         self._rank = rank_of(snapshot)
+        self._owing = False  # whether anything is kept for a job that has waited too long
         for leaf in self._leaves.values():
             leaf.lane.rank_by(self._rank)
         self._hold(snapshot.active, 1)
@@ -56,6 +57,21 @@ class Line:
             yield job
             first.settle()
 
+    def reserved(self, job: Job, at: float) -> None:
+        """Note that `job`, which is next, waits and has its place from `at` on at the latest.
+
+        If it has waited too long, what its queues deserve is kept for it as well: those behind it in them may only
+        have what it leaves, or what they give back by then.
+        """
+        leaf = self._leaf(job)
+        if leaf.lane.overdue is None:
+            return
+        milli = self._quantity.asked(job.spec)
+        for branch in leaf.path:
+            if milli <= branch.deserved:
+                branch.owed = Owed(job.id, milli, at)
+                self._owing = True
+
     @property
     def wake_at(self) -> float:
         """The next moment at which time alone changes the order or a quota; infinite: never."""
@@ -68,10 +84,11 @@ class Line:
         """Why a quota or limit keeps `job` from starting now, or if those `gone`, which hold something, had ended;
         None: none does."""
         leaf = self._leaf(job)
-        if not leaf.limits:
+        if not leaf.limits and not self._owing:
             return None
         self._hold(gone, -1)
-        refused = leaf.refuses(job, self._quantity.asked(job.spec))
+        milli = self._quantity.asked(job.spec)
+        refused = (leaf.keeps(job, milli, self._now) if self._owing else None) or leaf.refuses(job, milli)
         self._hold(gone, 1)
         return refused
 
