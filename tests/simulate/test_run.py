@@ -86,6 +86,16 @@ def test_the_same_gives_the_same(jobs: list[TracedJob], policy: Policy) -> None:
 
 
 @settings(max_examples=40)
+@given(JOBS, POLICIES)
+def test_what_is_not_offered_would_not_have_started(jobs: list[TracedJob], policy: Policy) -> None:
+    alike = [replace(one, tenant="t", owner="o", spec=replace(one.spec, priority=50)) for one in jobs]
+    offered = run(alike, policy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stoker.simulate.waiting._key", lambda job: job.id)  # each is one of a kind: all are offered
+        assert run(alike, policy) == offered
+
+
+@settings(max_examples=40)
 @given(JOBS)
 def test_what_is_held_adds_up(jobs: list[TracedJob]) -> None:
     """Device-seconds by job, by moment and by queue are the same."""

@@ -40,6 +40,7 @@ _MURI_STARTS: Mapping[str, Sequence[float]] = {
     "a2c": (38, 39, 39, 46, 46, 46),
     "dqn": (5, 5, 6, 6, 8, 8),
 }
+_DAY_HOURS, _MISSING_HOURS = 24, 2
 _LEAST_WORK_S = 1.0  # what ended at once has been there for a moment
 
 
@@ -268,7 +269,8 @@ def trace_of(jobs: Sequence[Job], name: str = "history") -> Trace:
 
 def read_demand(path: Path, *, replicas: int, span: float, tick: float = 300.0) -> Demand:
     """Replicas over `span` seconds from a file of ``timestamp,value`` rows (``timestamp_anon`` in Alibaba's), one
-    row a minute or so: the mean of each hour of it, repeated as often as needed, the peak worth all `replicas`.
+    row a minute or so: the sum of each hour of it, repeated day by day, the peak worth all `replicas`. Where a day's
+    last hour is not there, it is as the one before.
 
     Raises BadInput.
     """
@@ -295,7 +297,8 @@ def _hourly(times: Sequence[float], values: Sequence[float]) -> list[float]:
         hour = int((at - begin) // 3600)
         sums[hour] = sums.get(hour, 0.0) + value
     found: list[float] = []
-    for hour in range(max(sums) + 1):
+    hours = max(sums) + 1
+    for hour in range(_DAY_HOURS if 0 < _DAY_HOURS - hours <= _MISSING_HOURS else hours):
         found.append(sums.get(hour, found[-1] if found else 0.0))
     return found
 

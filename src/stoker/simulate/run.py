@@ -18,11 +18,13 @@ from stoker.errors import BadInput
 from stoker.job import Job, JobSpec, JobState
 from stoker.queue import Queue
 from stoker.schedule import Meter, Plan, Policy, Quantity, Snapshot, Start, decide, mix_of, unfit
-from stoker.schedule.lifetimes import Age, Experience, kind_of
+from stoker.schedule.lifetimes import Age, Experience, Lifetimes, kind_of
 from stoker.schedule.pool import Pool
+from stoker.schedule.rank import rank_of
 from stoker.simulate.course import Course
 from stoker.simulate.outcome import Outcome, Recorder
 from stoker.simulate.trace import Trace, TracedJob
+from stoker.simulate.waiting import Waiting
 
 ORIGIN = 1_000_000_000.0  # the trace's time zero, seconds since the epoch: zero itself would read as "not yet"
 _LEARN_AFTER = 200  # jobs after which the mix is learnt anew, as the dispatcher does
@@ -73,11 +75,14 @@ class _Simulation:
         self._order = count()
         self._events: list[tuple[float, int, int, int, int]] = []  # at, kind, order, job, version
         self._courses: dict[int, Course] = {}
-        self._pending: dict[int, Job] = {}
+        devices = sum(len(node.devices) for node in nodes)
+        self._waiting = Waiting(devices, everything=bool(settings.queues))
         self._active: dict[int, Job] = {}
         self._recent: list[JobSpec] = []
         self._mix = mix_of(())
         self._experience = Experience()
+        self._lifetimes: Lifetimes | None = None
+        self._victims: dict[int, list[int]] = {}  # job -> those that were ended for it
         self._served: dict[int, float] = {}
         self._queues = {queue.name: queue for queue in settings.queues}
         self._quantity = Quantity(nodes, settings.queues)
@@ -119,9 +124,10 @@ class _Simulation:
             return
         course = self._courses[job_id]
         if kind is _Kind.COME:
-            self._pending[job_id] = course.submitted(self._now)
+            job = course.submitted(self._now)
+            self._waiting.add(job)
             self.recorder.came(course, self._now)
-            self._learn(self._pending[job_id])
+            self._learn(job)
         elif version == course.version:
             job = self._active.pop(job_id)
             self.recorder.released(job, self._now)
@@ -143,22 +149,30 @@ class _Simulation:
     def _settle(self) -> None:
         """Ask and carry out until the plan changes nothing more at this moment."""
         for _ in range(_MOST_ROUNDS):
-            plan = decide(self._snapshot(), self._pool)
+            plan = decide(self._snapshot(self._offered()), self._pool)
             if not self._apply(plan):
                 self._note_wake(plan)
                 return
             for kind, job_id, version in self._due():
                 self._happen(kind, job_id, version)
 
-    def _snapshot(self) -> Snapshot:
+    def _offered(self) -> list[Job]:
+        """What of all that waits has to be looked at."""
+        lifetimes = self._experience.lifetimes(self._now, self._ages)
+        if lifetimes is not self._lifetimes:
+            self._lifetimes = lifetimes
+            self._waiting.rank_by(rank_of(self._snapshot(())))
+        return self._waiting.offered()
+
+    def _snapshot(self, pending: Sequence[Job]) -> Snapshot:
         return Snapshot(
             now=self._now,
             nodes=self._nodes,
-            pending=list(self._pending.values()),
+            pending=pending,
             active=list(self._active.values()),
             mix=self._mix,
             policy=self._policy,
-            lifetimes=self._experience.lifetimes(self._now, self._ages),
+            lifetimes=self._lifetimes or Lifetimes(),
             served=self._served,
             queues=self._settings.queues,
             usage=self._meter.used if self._queues else {},
@@ -166,7 +180,7 @@ class _Simulation:
         )
 
     def _ages(self) -> Iterator[Age]:
-        for job in (*self._active.values(), *self._pending.values()):
+        for job in (*self._active.values(), *self._waiting.jobs.values()):
             ran = self._courses[job.id].served + (self._now - job.started_at if job.started_at else 0.0)
             if ran:
                 yield Age(kind_of(job), ran, ended=False)
@@ -176,7 +190,7 @@ class _Simulation:
         for start in plan.starts:
             self._start(start)
         for job_id in plan.fails:
-            self._pending.pop(job_id)
+            self._waiting.pop(job_id)
         for preempt in plan.preempts:
             for victim in preempt.victims:
                 self._preempt(victim, preempt.job.id)
@@ -190,21 +204,30 @@ class _Simulation:
             return  # it is done before
         every = self._policy.checkpoint_every if spec.checkpoint_every is None else spec.checkpoint_every
         course.told_to_go(0.0 if spec.checkpoint_signal else every)
+        self._victims.setdefault(for_whom, []).append(victim.id)
         self._push(self._now + spec.warning, _Kind.STOPPED, victim.id, course.version)
 
     def _requeue(self, job: Job, course: Course) -> None:
         course.cut(self._now)
         self._served[job.id] = course.served
         self._since[job.id] = self._now
-        self._pending[job.id] = course.waits_again(job)
+        self._waiting.add(course.waits_again(job))
 
     def _start(self, start: Start) -> None:
         course = self._courses[start.job.id]
         job = course.started(start, self._now, self._policy)
-        del self._pending[job.id]
+        self._waiting.pop(job.id)
+        self._settle_claims(job.id)
         self._active[job.id] = job
         self.recorder.took(job, course, self._now)
         self._push(course.ends_at, _Kind.END, job.id, course.version)
+
+    def _settle_claims(self, job_id: int) -> None:
+        """What has gone for a job that starts now owes it nothing more."""
+        for victim in self._victims.pop(job_id, ()):
+            if (one := self._waiting.jobs.get(victim)) is not None and one.gives_way_to == job_id:
+                self._waiting.pop(victim)
+                self._waiting.add(replace(one, gives_way_to=None))
 
     def _note_wake(self, plan: Plan) -> None:
         """One moment is remembered: an earlier one replaces it, a later one is named again by then."""

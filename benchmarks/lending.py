@@ -1,0 +1,199 @@
+"""Lending: training on its own nodes alone, or on those that inference does not need at the moment as well.
+
+    python benchmarks/lending.py [--setups trace3:8+8,trace1:32+32,philly:8+8] [--plot docs/images/lending.svg]
+
+Training jobs of a trace come to T nodes; inference has I nodes, and its demand follows the hours of a production
+service (alibaba-v2026-GenAI/qps.csv; peak: all I nodes). As muri/experiment.md of the data folder has it, jobs save
+themselves every 30 minutes and take 60 s to start again. *static*: training has its T nodes. *lending*: all T + I
+nodes are one pool. How many replicas there are decides `schedule.lend`, as on a running platform, from the load of
+each five minutes; a replica is a job of high priority that displaces the cheapest training jobs when no node is free.
+
+Everything else is the scheduler of production. Under `first` training jobs come in order and fill what is free, and
+never displace each other: so the two are told apart by lending alone. Under `likely` those that are likely to end
+soon go first. `saves` says that jobs save themselves when told to go, which most frameworks can. Printed: mean JCT
+and queueing of training, minutes in which inference had less than it needed, preemptions and work done twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stoker.endpoint import Scaling
+from stoker.job import JobKind, JobSpec, Resources
+from stoker.schedule.lend import Load, wanted
+from stoker.schedule.policy import parse
+from stoker.simulate import Demand, Outcome, Settings, Trace, TracedJob, simulate
+from stoker.simulate.measures import spread
+from stoker.simulate.picture import Axis, Line, chart
+from stoker.simulate.pool import nodes_of
+from stoker.simulate.readers import read_demand, read_trace
+
+GPUS = 8
+TICK_S = 300.0
+SAVED_EVERY_S, RESTART_S = 1800.0, 60.0
+COMMON = f"backfill=greedy,min_runtime=0,checkpoint_every={SAVED_EVERY_S:g},restart={RESTART_S:g}"
+FIRST, LIKELY = f"order=first-come,{COMMON}", f"order=likely-end,{COMMON}"
+SERVICE = "inference"
+SCRATCH = {"trace3:8+8": (480_901, 72_983), "trace1:32+32": (293_211, 251_272)}
+
+
+@dataclass(frozen=True)
+class Result:
+    jct: float
+    queueing: float
+    unmet: float  # minutes, of all replicas
+    preemptions: int
+    lost: float  # GPU-hours, of work and of starts after a preemption
+    outcome: Outcome
+
+
+def trained(trace: Trace, nodes: int, *, saves: bool) -> list[TracedJob]:
+    """Jobs that may be preempted; none asks for more than the nodes of training."""
+    return [
+        replace(
+            job,
+            restart=RESTART_S,
+            spec=replace(
+                job.spec,
+                nodes=min(job.spec.nodes, nodes),
+                preemptible=True,
+                checkpoint_every=SAVED_EVERY_S,
+                checkpoint_signal="USR1" if saves else "",
+                checkpoint_lead=0.0,
+            ),
+        )
+        for job in trace.jobs
+    ]
+
+
+def replicas(demand: Demand, ceiling: int) -> list[TracedJob]:
+    """Each stretch of time for which a replica is wanted, as a job; the one that came last goes first."""
+    scaling = Scaling(floor=1, ceiling=ceiling, target=1.0, window=TICK_S)
+    loads: list[Load] = []
+    up: list[float] = []
+    found: list[TracedJob] = []
+    for at, needed in zip(demand.at, demand.replicas, strict=True):
+        loads = [*loads[-600:], Load(at, float(needed))]
+        count = wanted(loads, scaling, current=len(up), now=at, ahead=TICK_S).replicas
+        found += [_replica(up.pop(), at) for _ in range(len(up) - count)]
+        up += [at] * (count - len(up))
+    return [*found, *(_replica(begin, demand.at[-1] + TICK_S) for begin in up)]
+
+
+def _replica(begin: float, end: float) -> TracedJob:
+    spec = JobSpec(
+        name=SERVICE,
+        command=("serve",),
+        kind=JobKind.SERVICE,
+        resources=Resources(accelerators=GPUS, cpus=0),
+        priority=90,
+    )
+    return TracedJob(0, begin, end - begin, spec, SERVICE, SERVICE, restart=0.0)
+
+
+def run(jobs: Sequence[TracedJob], nodes: int, policy: str, demand: Demand | None = None) -> Result:
+    every = sorted(jobs, key=lambda job: (job.submitted_at, job.spec.name != SERVICE))
+    trace = Trace("lending", [replace(job, id=number) for number, job in enumerate(every, 1)])
+    outcome = simulate(trace, nodes_of(f"{nodes}xGPU:{GPUS}"), Settings(parse(policy)))
+    training = [job for job in outcome.jobs if job.tenant != SERVICE]
+    again = sum(job.devices * (job.lost + RESTART_S * job.preemptions) for job in training)
+    return Result(
+        spread(job.completion or 0.0 for job in training).mean,
+        spread(job.queueing or 0.0 for job in training).mean,
+        _unmet(outcome, demand) if demand else 0.0,
+        sum(job.preemptions for job in training),
+        again / 3600,
+        outcome,
+    )
+
+
+def _unmet(outcome: Outcome, demand: Demand) -> float:
+    """Replica-minutes that were needed and not there; looked at whenever either changes."""
+    changes: list[tuple[float, int]] = []
+    for job in outcome.jobs:
+        if job.tenant == SERVICE and job.started_at is not None and job.ended_at is not None:
+            changes += [(job.started_at, 1), (job.ended_at, -1)]
+    steps = sorted([(at, change, None) for at, change in changes] + [
+        (at, 0, needed) for at, needed in zip(demand.at, demand.replicas, strict=True)
+    ], key=lambda step: step[0])  # fmt: skip
+    there, needed, missing, last = 0, 0, 0.0, 0.0
+    for at, change, now_needed in steps:
+        missing += max(0, needed - there) * (at - last) / 60
+        there += change
+        needed = needed if now_needed is None else now_needed
+        last = at
+    return missing
+
+
+def _row(name: str, result: Result, base: Result) -> str:
+    return (
+        f"| {name} | {result.jct:,.0f} s | {base.jct / result.jct:.2f} | {result.queueing:,.0f} s |"
+        f" {base.queueing / max(result.queueing, 1.0):.2f} | {result.unmet:,.0f} | {result.preemptions:,} |"
+        f" {result.lost:,.0f} |"
+    )
+
+
+def experiment(folder: Path, setup: str, most: int) -> dict[str, Result]:
+    name, _, sizes = setup.partition(":")
+    own, others = (int(size) for size in sizes.split("+"))
+    path = (
+        folder / "chronus-philly" / "trace_job_Philly_SLO.csv"
+        if name == "philly"
+        else folder / "muri" / f"{name}.csv"
+    )
+    trace = read_trace(path).first(most)
+    span = trace.span + max(job.work for job in trace.jobs) * 3
+    demand = read_demand(folder / "alibaba-v2026-GenAI" / "qps.csv", replicas=others, span=span, tick=TICK_S)
+    served, pool = replicas(demand, others), own + others
+    print(f"\n{setup}: {len(trace.jobs):,} jobs; scratch figures (static, lending): {SCRATCH.get(setup, '-')}\n")
+    print("| | mean JCT | times | queueing | times | demand unmet, min | preemptions | lost, GPU-hours |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|", flush=True)
+    found: dict[str, Result] = {}
+    for told, saves, policy, lent in (
+        ("static, first", False, FIRST, False),
+        ("lending, first", False, FIRST, True),
+        ("static, likely", False, LIKELY, False),
+        ("lending, likely", False, LIKELY, True),
+        ("lending, likely, saves", True, LIKELY, True),
+    ):
+        jobs = trained(trace, own, saves=saves)
+        found[told] = run(
+            [*jobs, *served] if lent else jobs, pool if lent else own, policy, demand if lent else None
+        )
+        print(_row(told, found[told], found["static, first"]), flush=True)
+    return found
+
+
+def _plot(path: Path, found: dict[str, Result]) -> None:
+    lines = []
+    for name, result in found.items():
+        times = sorted(job.completion or 1.0 for job in result.outcome.jobs if job.tenant != SERVICE)
+        lines.append(Line(name, [(max(1.0, one), (at + 1) / len(times)) for at, one in enumerate(times)]))
+    title = "share of training jobs done within a completion time"
+    path.write_text(chart(title, lines, Axis("seconds", log=True), Axis("")))
+
+
+def main() -> int:
+    shared = Path(os.environ.get("STOKER_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=shared / "traces")
+    parser.add_argument("--setups", default="trace3:8+8,trace1:32+32")
+    parser.add_argument("--jobs", type=int, default=0, help="only the first so many; 0: all")
+    parser.add_argument("--plot", type=Path)
+    given = parser.parse_args()
+    if not given.folder.is_dir():
+        print(f"no traces in {given.folder}; set STOKER_SHARED or --folder", file=sys.stderr)
+        return 2
+    found = [experiment(given.folder, setup, given.jobs) for setup in given.setups.split(",")]
+    if given.plot:
+        _plot(given.plot, found[0])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
