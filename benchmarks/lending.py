@@ -6,7 +6,8 @@ Training jobs of a trace come to T nodes; inference has I nodes, and its demand 
 service (alibaba-v2026-GenAI/qps.csv; peak: all I nodes). As muri/experiment.md of the data folder has it, jobs save
 themselves every 30 minutes and take 60 s to start again. *static*: training has its T nodes. *lending*: all T + I
 nodes are one pool. How many replicas there are decides `schedule.lend`, as on a running platform, from the load of
-each five minutes; a replica is a job of high priority that displaces the cheapest training jobs when no node is free.
+each five minutes; a replica is a job of high priority that displaces the cheapest training jobs when no node is
+free.
 
 Everything else is the scheduler of production. Under `first` training jobs come in order and fill what is free, and
 never displace each other: so the two are told apart by lending alone. Under `likely` those that are likely to end

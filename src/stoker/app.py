@@ -32,6 +32,7 @@ from stoker.control.models import ModelDesk
 from stoker.control.moves import MoveDesk
 from stoker.control.notebook_secrets import NotebookSecrets
 from stoker.control.notebooks import NotebookDesk
+from stoker.control.policy import PolicyDesk
 from stoker.control.queues import QueueDesk
 from stoker.control.rights import require
 from stoker.control.roster import Roster
@@ -62,6 +63,7 @@ from stoker.store.home import HomeLock
 from stoker.store.jobs import Filter, JobStore
 from stoker.store.lease import Lease
 from stoker.store.moves import MoveStore
+from stoker.store.policy import PolicyStore
 from stoker.store.predictions import PredictionStore
 from stoker.store.promotions import PromotionJournal
 from stoker.store.queues import QueueStore
@@ -124,6 +126,7 @@ class App:
         self.topology = TopologyDesk(TopologyStore(self.database), self.changes)
         luggage = Luggage(self.files.path, self.attachments, self._engine_config)
         queue_store = QueueStore(self.database)
+        policy_store = PolicyStore(self.database)
         self.dispatcher = Dispatcher(
             job_store,
             self.roster,
@@ -135,7 +138,9 @@ class App:
             queue_store.all,
             Consumption(queue_store, job_store),
             self.topology.over,
+            policy_store.get,
         )
+        self.policy = PolicyDesk(policy_store, self.dispatcher.wake, self.changes)
         self.topology.wake = self.dispatcher.wake
         self.queues = QueueDesk(
             queue_store, lambda: self.dispatcher.seen, self.dispatcher.wake, self.changes, self.clock

@@ -27,6 +27,7 @@ from stoker.api import (
     models,
     nodes,
     notebooks,
+    policy,
     queues,
     shipments,
 )
@@ -105,7 +106,7 @@ def create_app(app: App, settings: ServerSettings | None = None) -> Server:
         upload_limit=settings.upload_limit,
     )
     for router in (
-        info, changes, jobs, nodes, engines, queues, notebooks, shipments, models, endpoints, keys, files,
+        info, changes, jobs, nodes, engines, queues, policy, notebooks, shipments, models, endpoints, keys, files,
     ):  # fmt: skip
         server.include_router(router.router, prefix="/api/v1")
     for router in (files, fine_tuning, openai_models):

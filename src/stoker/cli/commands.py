@@ -44,6 +44,7 @@ COMMANDS = (
     Command("nodes", "List, drain and move nodes.", _SEE, "nodes"),
     Command("top", "Watch nodes and jobs, live.", _SEE, "top", "top"),
     Command("plan", "Plan memory, training, serving, network, storage and purchases.", _PLAN, "plan"),
+    Command("policy", "Show and set the scheduling policy.", _PLAN, "policy"),
     Command(
         "simulate",
         "Run a trace of jobs through the scheduler, without running any.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 SIMULATE: Mapping[str, str] = {
     "default": "默认",
+    "default: {value}": "默认：{value}",
     "{trace}: {jobs} jobs over {span} on {nodes} nodes with {devices} devices":
         "{trace}：{jobs} 个作业，历时 {span}，{nodes} 个节点，{devices} 个加速器",
     "jobs ended": "已结束的作业",

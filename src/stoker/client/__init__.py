@@ -26,6 +26,7 @@ from stoker.client.jobs import Jobs
 from stoker.client.keys import Keys
 from stoker.client.models import Models
 from stoker.client.notebooks import Notebooks
+from stoker.client.policy import SchedulingPolicy
 from stoker.client.pool import Pool
 from stoker.client.queues import Queues
 from stoker.client.shipments import Shipments
@@ -61,6 +62,7 @@ class Client:
         self.engines = Engines(self._connection)
         self.pool = Pool(self._connection)
         self.queues = Queues(self._connection)
+        self.policy = SchedulingPolicy(self._connection)
 
     @property
     def login(self) -> Login:

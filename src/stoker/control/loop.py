@@ -19,6 +19,7 @@ from stoker.control.consumption import Consumption
 from stoker.control.ends import after_end
 from stoker.control.fleet import Fleet
 from stoker.control.ledger import Ledger
+from stoker.control.past import Past
 from stoker.control.patience import CALLED_BACK, PATIENCE_S, Patience
 from stoker.control.preemption import preemptions
 from stoker.control.roster import Roster
@@ -28,7 +29,7 @@ from stoker.foreign import ForeignJob
 from stoker.job import Job, JobKind, JobState
 from stoker.node_drain import NodeDrain, with_drains
 from stoker.queue import Queue, Usage
-from stoker.schedule import Plan, Pool, Quantity, Snapshot, Start, Wait, decide
+from stoker.schedule import Plan, Policy, Pool, Quantity, Snapshot, Start, Wait, decide
 from stoker.store.jobs import JobStore, Move
 from stoker.store.lease import Lease
 
@@ -56,11 +57,12 @@ class Dispatcher:
         queues: Callable[[], Mapping[str, Queue]] = dict,
         consumption: Consumption | None = None,
         placed: Callable[[Iterable[Node]], tuple[Node, ...]] = tuple,
+        policy: Callable[[], Policy] = Policy,
     ) -> None:
         """`drains`: the nodes that the platform keeps closed, read anew in every pass. `order` makes the order of a
         job that is handed over; None: what the job itself says. `queues` are read anew in every pass as well;
         `consumption` counts what is used of them. `placed` lays over the nodes what administrators say of where
-        they are."""
+        they are. `policy` is read anew in every pass."""
         self._store = store
         self._drains = drains
         self._placed = placed
@@ -75,6 +77,8 @@ class Dispatcher:
         self._queues = queues
         self._consumption = consumption
         self._usage: Usage = {}
+        self._policy = policy
+        self._past = Past(store)
         self._wake = threading.Event()
         self._stopping = False
         self._breath = _LEAST_BREATH
@@ -234,11 +238,14 @@ class Dispatcher:
             self._usage = self._consumption.until(now, self._queues(), self._ledger.active(), quantity)
 
     def _snapshot(self) -> Snapshot:
+        now, policy = self._clock.now(), self._policy()
+        pending, active = self._ledger.pending(), self._ledger.active()
+        served = self._past.served(policy, (*pending, *active))
         return Snapshot(
-            now=self._clock.now(),
+            now=now,
             nodes=self.nodes(),
-            pending=self._ledger.pending(),
-            active=self._ledger.active(),
+            pending=pending,
+            active=active,
             depended=self._ledger.depended(),
             away=self._fleet.away,
             others=self._fleet.others(),
@@ -246,6 +253,9 @@ class Dispatcher:
             queues=tuple(self._queues().values()),
             usage=self._usage,
             since=self._ledger.since(),
+            policy=policy,
+            lifetimes=self._past.lifetimes(policy, now, (*pending, *active), served),
+            served=served,
         )
 
     def _apply(self, plan: Plan) -> None:

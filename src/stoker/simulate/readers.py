@@ -269,7 +269,7 @@ def trace_of(jobs: Sequence[Job], name: str = "history") -> Trace:
 
 def read_demand(path: Path, *, replicas: int, span: float, tick: float = 300.0) -> Demand:
     """Replicas over `span` seconds from a file of ``timestamp,value`` rows (``timestamp_anon`` in Alibaba's), one
-    row a minute or so: the sum of each hour of it, repeated day by day, the peak worth all `replicas`. Where a day's
+    row a minute or so: the sum of each hour, repeated day by day, the peak worth all `replicas`. Where a day's
     last hour is not there, it is as the one before.
 
     Raises BadInput.

@@ -174,6 +174,24 @@ class JobStore:
             rows = connection.execute(select(jobs).where(jobs.c.ended_at > at).order_by(jobs.c.id))
             return [_job(row) for row in rows]
 
+    def served(self, ids: Sequence[int]) -> dict[int, float]:
+        """Seconds that the attempts of each of these ran which have ended: from running to waiting again."""
+        found: dict[int, float] = {}
+        with self._database.read() as connection:
+            for few in _split(ids):
+                rows = connection.execute(
+                    select(events.c.job, events.c.at, events.c.state)
+                    .where(events.c.job.in_(few))
+                    .order_by(events.c.job, events.c.id)
+                )
+                began: dict[int, float] = {}
+                for job, at, state in rows:
+                    if state == JobState.RUNNING.value:
+                        began.setdefault(job, at)
+                    elif state == JobState.PENDING.value and job in began:
+                        found[job] = found.get(job, 0.0) + max(0.0, at - began.pop(job))
+        return found
+
     def waiting_since(self, ids: Sequence[int]) -> dict[int, float]:
         """When each of these last came to wait."""
         found: dict[int, float] = {}
