@@ -191,3 +191,13 @@ class Explanation:
     forecast: Forecast = field(default_factory=Forecast)
     refusals: Mapping[Refusal, int] = field(default_factory=dict)  # how many nodes lack what
     nodes: tuple[NodeRefusal, ...] = ()  # only where they were asked for
+
+    @property
+    def at_once(self) -> tuple[Change, ...]:
+        """The changes that start it now."""
+        return tuple(change for change in self.changes if change.kind is not ChangeKind.WAIT)
+
+    @property
+    def waiting_helps(self) -> bool:
+        """Whether it was tried that it starts at `forecast.latest` if nothing else changes."""
+        return len(self.at_once) < len(self.changes)

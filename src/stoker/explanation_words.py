@@ -157,6 +157,10 @@ _CHANGES: _BOTH = {
     "nodes": ("{nodes} nodes instead of {was}", "{nodes} 个节点（原 {was}）"),
     "priority": ("priority {priority} instead of {was}", "优先级 {priority}（原 {was}）"),
     "array": ("an array limit of {limit} instead of {was}", "数组并发上限 {limit}（原 {was}）"),
+    "wait": (
+        "nothing but time: in {in} what runs has reached its limits",
+        "只需等待：{in}后在运行的作业都已到时限",
+    ),
     "topology": ("not necessarily in one {level}", "不强求在同一 {level} 内"),
 }
 

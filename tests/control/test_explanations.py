@@ -55,7 +55,7 @@ def test_a_change_that_is_offered_really_starts_the_job(app: App, who: Account) 
     runs(app, _submit(app, who, "big", resources=Resources(accelerators=6), time_limit=3600.0), who)
     waits = _submit(app, who, "waits", resources=Resources(accelerators=4))
     until(app, waits, who, lambda now: now.reason == "Resources")
-    (change,) = app.explanations.explain(waits.id, who).changes
+    (change,) = app.explanations.explain(waits.id, who).at_once
     assert (change.kind, change.values["devices"]) == (ChangeKind.DEVICES, 2)
     app.jobs.cancel([waits.id], who)
     runs(app, _submit(app, who, "again", resources=Resources(accelerators=2)), who)

@@ -258,6 +258,8 @@ def test_the_start_follows_from_limits_and_from_how_long_such_jobs_really_ran() 
     snapshot = Snapshot(NOW, [node("a", gpus=2)], [job(2, resources=gpus(2))], active)
     bare = explain(snapshot, snapshot.pending[0]).forecast
     assert (bare.at, bare.latest, bare.low, bare.learnt) == (NOW + 900, NOW + 930, None, 0)
+    (wait,) = explain(snapshot, snapshot.pending[0]).changes
+    assert (wait.kind, wait.values, wait.where) == (ChangeKind.WAIT, {"in_s": 930.0, "at": NOW + 930}, ("a",))
     lasting = Lasting([Ran(("t", "o"), 2, 1000.0, 400.0)] * 5)
     accuracy = Accuracy(10, 0.5, 1.0, 1.5)
     learnt = explain(snapshot, snapshot.pending[0], lasting=lasting, accuracy=accuracy).forecast
@@ -309,6 +311,7 @@ SPECS = st.builds(
     array_limit=st.sampled_from([0, 0, 1]),
     queue=st.sampled_from(["", "small", "big"]),
     preemptible=st.sampled_from([False, False, True]),
+    min_nodes=st.sampled_from([0, 0, 1]),
     topology=st.sampled_from([ANYWHERE, ANYWHERE, Topology(required=Level.LEAF), Topology(required=Level.NVLINK)]),
 )
 QUEUES = st.sampled_from(
@@ -370,7 +373,7 @@ def changed(spec: JobSpec, change: Change) -> JobSpec:
         case ChangeKind.DEVICES:
             return replace(spec, resources=replace(asked, accelerators=values["devices"]))  # type: ignore[arg-type]
         case ChangeKind.NODES:
-            return replace(spec, nodes=values["nodes"])  # type: ignore[arg-type]
+            return replace(spec, nodes=int(values["nodes"]), min_nodes=min(spec.min_nodes, int(values["nodes"])))
         case ChangeKind.CPUS:
             return replace(spec, resources=replace(asked, cpus=values["cpus"]))  # type: ignore[arg-type]
         case ChangeKind.MEMORY:
@@ -422,10 +425,29 @@ def test_each_change_that_is_offered_starts_the_job(snapshot: Snapshot) -> None:
     plan = decide(snapshot)
     for one in snapshot.pending:
         for change in explain(snapshot, one, plan).changes:
+            if change.kind is ChangeKind.WAIT:
+                continue
             other = dataclasses.replace(one, spec=changed(one.spec, change))
             pending = [other if other.id == each.id else each for each in snapshot.pending]
             starts = decide(replace(snapshot, pending=pending)).starts
             assert other.id in {start.job.id for start in starts}, (change, one)
+
+
+@settings(deadline=None, max_examples=60)
+@given(settled())
+def test_who_has_waited_until_then_starts(snapshot: Snapshot) -> None:
+    plan = decide(snapshot)
+    for one in snapshot.pending:
+        for change in explain(snapshot, one, plan).changes:
+            if change.kind is not ChangeKind.WAIT:
+                continue
+            at = float(change.values["at"])
+            left = [
+                job for job in snapshot.active
+                if job.spec.time_limit is None or (job.started_at or 0) + job.spec.time_limit + job.spec.grace > at
+            ]  # fmt: skip
+            starts = decide(replace(snapshot, now=at, active=left)).starts
+            assert one.id in {start.job.id for start in starts}, change
 
 
 @settings(deadline=None, max_examples=60)

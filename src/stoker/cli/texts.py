@@ -113,6 +113,8 @@ ZH: Mapping[str, str] = {
     "about {at} (in {span})": "约 {at}（{span}后）",
     ", eight of ten between {low} and {high}": "，八成把握在 {low} 至 {high}",
     "; at {at} if what runs uses its whole limit": "；若在运行的作业用满时间上限则为 {at}",
+    "tried: at {at} it starts by itself, unless others come first":
+        "已试算：到 {at} 它会自行启动，除非有其他作业先到",
     "how good such forecasts are is not measured yet: {count} compared so far":
         "此类预测的误差尚未测得：目前仅比对了 {count} 次",
     "measured on {count} forecasts: jobs waited {middle} of what was predicted ({low} to {high})":

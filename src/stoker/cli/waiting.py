@@ -67,6 +67,10 @@ def _starts(found: Explanation) -> Iterator[str]:
         )
         return
     yield _likely(forecast, found.at)
+    if found.waiting_helps and forecast.latest is not None:
+        yield t(
+            "tried: at {at} it starts by itself, unless others come first", at=_clock(forecast.latest, found.at)
+        )
     yield _error(forecast.accuracy)
 
 
@@ -97,9 +101,9 @@ def _error(accuracy: Accuracy) -> str:
 
 
 def _changes(found: Explanation) -> Iterator[str]:
-    if not found.changes and found.because.cause in FOR_ROOM:
+    if not found.at_once and found.because.cause in FOR_ROOM:
         yield t("no single change that was tried starts it now")
-    told = [(option_of(change), change_in(language(), change), ", ".join(change.where)) for change in found.changes]
+    told = [(option_of(change), change_in(language(), change), ", ".join(change.where)) for change in found.at_once]
     margin = max((width(option) for option, _, _ in told), default=0)
     for option, text, where in told:
         place = t(" (on {where})", where=where) if where else ""

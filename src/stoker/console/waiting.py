@@ -68,8 +68,8 @@ def waiting(found: Explanation, language: str) -> Waiting:
     return Waiting(
         found=found,
         cause=cause_in(language, found.because),
-        steps=tuple(Step(change_in(language, one), option_of(one), ", ".join(one.where)) for one in found.changes),
-        none_helps=not found.changes and found.because.cause in FOR_ROOM,
+        steps=tuple(Step(change_in(language, one), option_of(one), ", ".join(one.where)) for one in found.at_once),
+        none_helps=not found.at_once and found.because.cause in FOR_ROOM,
         axis=axis,
         bars=tuple(_bar(one, found.at, axis.seconds) for one in found.holders),
         rows=tuple(_row(refusal, count, found.nodes, language) for refusal, count in _by_count(found)),

@@ -17,6 +17,7 @@ from stoker.explanation import FOR_ROOM, Because, Cause, Change, ChangeKind, Ref
 from stoker.job import Job, JobSpec
 from stoker.queue import DEFAULT, may_use
 from stoker.schedule.decide import decide
+from stoker.schedule.elastic import least
 from stoker.schedule.field import Field
 from stoker.schedule.pool import Pool
 from stoker.schedule.refusals import Refusals
@@ -59,6 +60,25 @@ def changes(
     return tuple(offered[:_OFFERED])
 
 
+def by_waiting(snapshot: Snapshot, job: Job, plan: Plan, at: float | None, pool: Pool) -> tuple[Change, ...]:
+    """That it starts at `at` if nothing changes but that what has a time limit has ended by then."""
+    if at is None or at <= snapshot.now:
+        return ()
+    later = replace(
+        snapshot, now=at, active=[one for one in snapshot.active if _latest_end(one, snapshot.now) > at]
+    )
+    start = Trial(later, job, plan, pool).start(job.spec)
+    if start is None:
+        return ()
+    nodes = tuple(placement.node for placement in start.placements)
+    return (Change(ChangeKind.WAIT, {"in_s": at - snapshot.now, "at": at}, 1.0, nodes[:_NAMED]),)
+
+
+def _latest_end(job: Job, now: float) -> float:
+    limit = job.spec.time_limit
+    return math.inf if limit is None else max(now, (job.started_at or now) + limit + job.spec.grace)
+
+
 class Trial:
     """Decides anew with one job changed, on the part of the snapshot that can make a difference to it.
 
@@ -93,7 +113,7 @@ def _first_that_starts(ideas: Iterable[_Idea], trial: Trial, field: Field) -> Ch
     """Of one kind the smallest change that does it. Where there is no room at all, deciding is not asked."""
     tried = 0
     for idea in ideas:
-        if idea.kind is not ChangeKind.ARRAY and not field.fit(idea.spec)[1]:
+        if idea.kind is not ChangeKind.ARRAY and not field.fit(least(idea.spec))[1]:
             continue
         start = trial.start(idea.spec)
         if start is not None:
@@ -236,18 +256,20 @@ def _devices(spec: JobSpec, quota: float) -> Iterator[_Idea]:
 
 
 def _nodes(spec: JobSpec, field: Field, quota: float) -> Iterator[_Idea]:
-    if spec.nodes == 1:
+    fewest = least(spec).nodes
+    if fewest == 1:
         return
     fitting: dict[str, int] = {}
     for node in field.fitting(spec):
         fitting[node.engine] = fitting.get(node.engine, 0) + 1
     need = spec.resources
-    most: float = min(max(fitting.values(), default=0), spec.nodes - 1)
+    most: float = min(max(fitting.values(), default=0), fewest - 1)
     if need.accelerators:
         most = min(most, quota * WHOLE / (need.accelerators * need.milli))
     for count in _fewer(int(most)):
-        values: dict[str, Value] = {"nodes": count, "was": spec.nodes}
-        yield _Idea(ChangeKind.NODES, 1 - count / spec.nodes, replace(spec, nodes=count), values)
+        values: dict[str, Value] = {"nodes": count, "was": fewest}
+        fewer = replace(spec, nodes=count, min_nodes=min(spec.min_nodes, count))
+        yield _Idea(ChangeKind.NODES, 1 - count / fewest, fewer, values)
 
 
 def _fewer(most: int) -> Sequence[int]:

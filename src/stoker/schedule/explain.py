@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,9 +27,10 @@ from stoker.explanation import (
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobSpec
 from stoker.queue import DEFAULT
-from stoker.schedule.changes import apart, changes
+from stoker.schedule.changes import apart, by_waiting, changes
 from stoker.schedule.decide import decide
 from stoker.schedule.dependencies import Answer, held
+from stoker.schedule.elastic import least
 from stoker.schedule.field import Field, away_from_here
 from stoker.schedule.forecast import forecast
 from stoker.schedule.lasting import Lasting, devices_of
@@ -73,6 +74,9 @@ def explain(
     offered = () if not offer else changes(snapshot, job, plan, because, case.field, case.found, case.pool)
     rivals = case.rivals()
     holding = _holding(case)
+    when = _forecast(case, because.cause, rivals, holding, lasting or Lasting(), accuracy or Accuracy())
+    if offer and not rivals and because.cause in _HELD_UP:
+        offered += by_waiting(snapshot, job, plan, when.latest, case.pool)
     holders = _holders(case, holding)
     return Explanation(
         job=job.label,
@@ -84,7 +88,7 @@ def explain(
         holders=tuple(holders[:_HOLDERS]),
         more_holders=max(0, len(holders) - _HOLDERS),
         line=Standing(len(case.ahead), len(rivals), tuple(_ahead(one) for one in rivals[:_RIVALS])),
-        forecast=_forecast(case, because.cause, rivals, holding, lasting or Lasting(), accuracy or Accuracy()),
+        forecast=when,
         refusals=case.found.counts(),
         nodes=by_node(case.field, case.found, snapshot.away) if nodes else (),
     )
@@ -148,7 +152,7 @@ def _narrowed(snapshot: Snapshot, job: Job, plan: Plan) -> JobSpec:
     line = Line(snapshot)
     for start in plan.starts:
         line.started(start.job, start.engine, start.placements)
-    return line.narrowed(job)
+    return line.narrowed(replace(job, spec=least(job.spec)))
 
 
 def _shape(spec: JobSpec) -> object:
@@ -206,7 +210,7 @@ def _told(case: _Case, wait: Wait) -> dict[str, Value]:
 
 def _for_room(case: _Case) -> Because:
     """There is too little room, or it is not for this job."""
-    spec = case.job.spec
+    spec = least(case.job.spec)
     if case.most(case.could) < spec.nodes:
         return _hopeless(case)
     if case.before.fit(spec)[1]:
@@ -238,7 +242,7 @@ def _where_topology_fails(case: _Case) -> Field | None:
     if case.before.fit(apart(case.spec))[1]:
         return case.before
     empty = field_of(case.field.layout.nodes, ())
-    return None if empty.fit(case.job.spec)[1] else empty
+    return None if empty.fit(least(case.job.spec))[1] else empty
 
 
 def _too_far_apart(case: _Case, field: Field) -> dict[str, Value]:
@@ -258,7 +262,7 @@ def _lacks(case: _Case, refusal: Refusal) -> int:
 
 def _hopeless(case: _Case) -> Because:
     """Too few nodes could hold it even when they are empty. Which ones could, if what was different?"""
-    spec, found = case.job.spec, case.found
+    spec, found = least(case.job.spec), case.found
     values = _asked(spec) | {"could": case.most(case.could)}
     for refusal, cause in (
         (Refusal.DRAINED, Cause.DRAINED),
@@ -285,7 +289,7 @@ def _word_of(node: Node, refusal: Refusal) -> str:
 
 def _away_for(case: _Case) -> dict[str, Value]:
     """The engine that is away and could hold the job, with what it offers now or when it was seen last."""
-    spec, snapshot = case.job.spec, case.snapshot
+    spec, snapshot = least(case.job.spec), case.snapshot
     for engine, why in snapshot.away.items():
         if spec.engine not in ("", engine):
             continue

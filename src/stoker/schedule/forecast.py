@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from stoker.explanation import Accuracy, Forecast
 from stoker.job import Job, JobSpec, Placement
+from stoker.schedule.elastic import least
 from stoker.schedule.field import Field
 from stoker.schedule.lasting import Lasting
 
@@ -64,7 +65,7 @@ def _start(
     while True:
         while next_one < len(line):
             one = line[next_one]
-            engine, placements = field.fit(one.spec)
+            engine, placements = field.fit(least(one.spec))
             if not placements:
                 break
             field.take(one.spec, engine, placements)
