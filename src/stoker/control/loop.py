@@ -23,6 +23,7 @@ from stoker.control.past import Past
 from stoker.control.patience import CALLED_BACK, PATIENCE_S, Patience
 from stoker.control.preemption import preemptions
 from stoker.control.roster import Roster
+from stoker.control.speeds import speeds_of
 from stoker.engine import Key, Observation, Order
 from stoker.errors import StokerError
 from stoker.foreign import ForeignJob
@@ -241,9 +242,11 @@ class Dispatcher:
         now, policy = self._clock.now(), self._policy()
         pending, active = self._ledger.pending(), self._ledger.active()
         served = self._past.served(policy, (*pending, *active))
+        nodes = self.nodes()
         return Snapshot(
             now=now,
-            nodes=self.nodes(),
+            nodes=nodes,
+            speeds=speeds_of(nodes),
             pending=pending,
             active=active,
             depended=self._ledger.depended(),

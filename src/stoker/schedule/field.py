@@ -14,12 +14,13 @@ import numpy as np
 from stoker.cluster import WHOLE, Node, accepts
 from stoker.engine_config import LOCAL
 from stoker.foreign import ForeignJob
-from stoker.job import JobSpec, Placement, Resources
+from stoker.job import JobKind, JobSpec, Placement, Resources
 from stoker.schedule.domains import TOLERATES_DEGRADED, allowed, asks_within, choose, pick
 from stoker.schedule.layout import Bools, Floats, Ints, Layout, layout_of
 from stoker.schedule.log import NEVER, Log
 from stoker.schedule.mix import usual_mix
 from stoker.schedule.room import Room
+from stoker.schedule.speed import Speeds, slower
 from stoker.schedule.worth import Worth, worth_of
 
 _GRAIN = 10.0  # thousandths: losses that differ by less are equal, and the first node wins: it fills up
@@ -27,7 +28,7 @@ _NOWHERE = -np.inf
 _MOST_SCORES = 4_000_000  # of a node by a shape, 13 bytes each
 
 # What decides where a job fits: what it asks for and where it may go.
-Shape = tuple[Resources, bool, str, tuple[str, ...], tuple[str, ...], bool]
+Shape = tuple[Resources, JobKind, bool, str, tuple[str, ...], tuple[str, ...], bool]
 
 
 @dataclass
@@ -40,6 +41,7 @@ class _Scores:
     score: Floats  # minus the loss of worth; -inf where it does not fit now
     chosen: Ints  # model of the devices it would take
     first: Ints  # column of the device, for a share of one
+    slower: Floats | None = None  # by model, the thousandths that the job loses by its speed
     seen: int = NEVER  # the log's mark when it last looked
 
     def copy(self) -> _Scores:
@@ -61,6 +63,7 @@ class Field:
         self._wanted = np.zeros(len(layout.nodes))  # CPUs that this takes
         self._value = np.zeros(len(layout.nodes))
         self._valued = NEVER  # the log's mark when the worth was last reckoned
+        self._speeds: Speeds = {}
         self._scores: dict[Shape, _Scores] = {}
         self._elder: tuple[Log, int, dict[Shape, _Scores]] | None = None  # whose scores a copy goes on with
 
@@ -130,6 +133,12 @@ class Field:
         if len(self._scores) * len(self.layout.nodes) > _MOST_SCORES:
             self._scores.clear()
 
+    def expect(self, speeds: Speeds) -> None:
+        """How fast jobs are expected to be on each model, for those that may go to several."""
+        if speeds != self._speeds:
+            self._speeds = speeds
+            self._scores.clear()
+
     # what is held
 
     def take(self, spec: JobSpec, engine: str, placements: Iterable[Placement]) -> None:
@@ -158,16 +167,24 @@ class Field:
     def fit(self, spec: JobSpec) -> tuple[str, tuple[Placement, ...]]:
         """An engine and a placement on each of `spec.nodes` of its nodes; no placements when there are none now.
 
-        Engines in their order; among the nodes of one those that lose least of their worth, as close together as
-        `domains` says.
+        Engines in their order, but for speed; among the nodes of one those that lose least of their worth, as close
+        together as `domains` says.
         """
         scores = self._scored(spec)
         for score in self._considered(spec, scores):
-            for engine, rows in self.layout.engines.items():
+            for engine in self._in_turn(scores, score):
+                rows = self.layout.engines[engine]
                 best = choose(score[rows], rows, spec.nodes, spec.topology, self.layout.levels)
                 if best is not None:
                     return engine, tuple(self._placement(int(row), spec, scores) for row in best)
         return "", ()
+
+    def _in_turn(self, scores: _Scores, score: Floats) -> Iterable[str]:
+        """Engines in their order; for a job that may be faster on one of them that one first."""
+        engines = self.layout.engines
+        if scores.slower is None or len(engines) < 2:
+            return engines
+        return sorted(engines, key=lambda engine: -score[engines[engine]].max(initial=_NOWHERE))
 
     def open_to(self, spec: JobSpec) -> tuple[Bools, Bools]:
         """Where one node's part may be at all, whatever is free, by row; and of which models, by number."""
@@ -198,14 +215,23 @@ class Field:
             rows = np.arange(len(self.layout.nodes))
         rows = rows[scores.score[rows] > _NOWHERE]
         if not len(rows):
-            yield scores.score
+            yield from self._alike(spec, scores, scores.score)
             return
         of_model = self.layout.model[rows] == scores.chosen[rows, None]
         usable = of_model & (self.free[rows] >= spec.resources.milli)
         for fits in allowed(usable, need, rows, spec.topology, levels, tolerant=tolerant):
             score = scores.score.copy()
             score[rows[~fits]] = _NOWHERE
-            yield score
+            yield from self._alike(spec, scores, score)
+
+    def _alike(self, spec: JobSpec, scores: _Scores, score: Floats) -> Iterator[Floats]:
+        """For a gang of several acceptable models first one after the other: it is as slow as its slowest node."""
+        models = np.flatnonzero(scores.accepted)
+        if spec.nodes > 1 and spec.resources.accelerators and len(models) > 1:
+            best = {model: score[scores.chosen == model].max(initial=_NOWHERE) for model in models}
+            for model in sorted((model for model in models if best[model] > _NOWHERE), key=lambda one: -best[one]):
+                yield np.where(scores.chosen == model, score, _NOWHERE)
+        yield score
 
     def fits_at(self, row: int, spec: JobSpec) -> bool:
         """Whether one node's part of the job fits on the node of that row now."""
@@ -230,6 +256,7 @@ class Field:
     def _scored(self, spec: JobSpec) -> _Scores:
         shape: Shape = (
             spec.resources,
+            spec.kind if len(spec.resources.models) > 1 else JobKind.TASK,  # it matters for the speed alone
             spec.exclusive,
             spec.engine,
             spec.sites,
@@ -269,6 +296,7 @@ class Field:
             score=np.full(count, _NOWHERE),
             chosen=np.zeros(count, dtype=np.int16),
             first=np.zeros(count, dtype=np.int16),
+            slower=slower(spec, self.layout.models, accepted, self._speeds),
         )
 
     def _reckon(self) -> None:
@@ -314,9 +342,11 @@ class Field:
         if not len(rows):
             return
         score = -self._value[rows] if scores.spec.exclusive else np.rint((left - self._value[rows]) / _GRAIN)
+        chosen = self.layout.main[rows] if accepted.sum() != 1 else np.full(len(rows), accepted.argmax())
+        if scores.slower is not None:
+            score = score - scores.slower[chosen] / (1.0 if scores.spec.exclusive else _GRAIN)
         better = score > scores.score[rows]
         scores.score[rows[better]] = score[better]
-        chosen = self.layout.main[rows] if accepted.sum() != 1 else np.full(len(rows), accepted.argmax())
         scores.chosen[rows[better]] = chosen[better]
         if first is not None:
             scores.first[rows[better]] = first[better]

@@ -18,6 +18,7 @@ from stoker.schedule.layout import Layout, layout_of
 from stoker.schedule.log import NEVER
 from stoker.schedule.mix import Mix, usual_mix
 from stoker.schedule.room import Room
+from stoker.schedule.speed import Speeds
 from stoker.schedule.worth import worth_of
 
 
@@ -37,13 +38,16 @@ class Pool:
         active: Iterable[Job],
         others: Iterable[ForeignJob] = (),
         mix: Mix | None = None,
+        speeds: Speeds | None = None,
     ) -> Field:
-        """Free room: without what `active` jobs and those of others hold; `mix` is what is likely to come."""
+        """Free room: without what `active` jobs and those of others hold; `mix` is what is likely to come, `speeds`
+        how fast jobs are expected to be."""
         if not self._whole:
             self._nodes = ()
             self._build(())
         self._whole = False
         changed = self._look_at_nodes(tuple(nodes), mix or usual_mix())
+        self.field.expect(speeds or {})
         changed.update(self.field.log.since(self._told).tolist())
         changed |= self._look_at_jobs(active)
         changed |= self._look_at_others(others)

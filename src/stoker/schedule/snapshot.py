@@ -14,6 +14,7 @@ from stoker.queue import Queue, Usage
 from stoker.schedule.lifetimes import Lifetimes
 from stoker.schedule.mix import Mix, usual_mix
 from stoker.schedule.policy import Policy
+from stoker.schedule.speed import Speeds
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Snapshot:
     others: Sequence[ForeignJob] = ()  # what was given to the engines without us
     mix: Mix = field(default_factory=usual_mix)  # which jobs are likely to come
     policy: Policy = field(default_factory=Policy)
+    speeds: Speeds = field(default_factory=dict)  # how fast jobs are expected to be, by model in small letters
     lifetimes: Lifetimes = field(default_factory=Lifetimes)  # how long jobs are likely to run
     served: Mapping[int, float] = field(default_factory=dict)  # job -> seconds that its earlier attempts ran
     queues: Sequence[Queue] = ()  # none: one line for all, by priority and then first come
