@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,11 @@ RESULTS: list[tuple[Stage, dict[str, Any], str]] = [
             "expected_tokens_per_s": 230.6,
         },
         "lora   4 steps   loss 2.57   115 tok/s (50%)",
+    ),
+    (
+        Stage.TRAIN,
+        {"steps": 4, "tokens_per_s": 50, "expected_tokens_per_s": 100, "cpu_share": 0.52},
+        "4 steps   50 tok/s (50%)   others had the CPU 48% of the time it was wanted; of what is left it makes 96%",
     ),
     (
         Stage.EVALUATE,
@@ -106,6 +112,16 @@ def test_a_running_stage_shows_progress_and_expected_beside_measured() -> None:
     assert second.index("expected") == first.index("█")
 
 
+def test_what_others_take_of_the_cpu_is_said_with_what_is_left_to_explain() -> None:
+    run = StageRun(Stage.TRAIN, StageState.RUNNING, started_at=50.0)
+    busy = replace(training(610), values={"tokens_per_s": 5650.0, "cpu_share": 0.5})
+    _, below = stage_lines(run, 1300.0, busy)
+    assert "expected 11,300 tok/s: 50%   others had the CPU 50% of the time it was wanted" in below
+    assert "of what is left it makes 100%" in below
+    quiet = replace(training(610), values={"tokens_per_s": 5650.0, "cpu_share": 0.97})
+    assert "others" not in stage_lines(run, 1300.0, quiet)[1]
+
+
 def test_before_the_first_step_a_stage_says_what_it_does_or_waits_for() -> None:
     run = StageRun(Stage.TRAIN, StageState.RUNNING, started_at=50.0)
     assert stage_lines(run, 55.0) == [" train      starting    5 s"]
@@ -125,4 +141,4 @@ def test_the_bar_has_one_length() -> None:
 def test_in_chinese() -> None:
     texts.use("zh")
     assert summary(*RESULTS[0][:2]) == "41,200 条记录   保留 38,911 条   1,204 空记录, 1,085 没有回答"
-    assert summary(*RESULTS[3][:2]).startswith("完全匹配   基座 0.0%   新模型 71.8%")
+    assert summary(*RESULTS[4][:2]).startswith("完全匹配   基座 0.0%   新模型 71.8%")

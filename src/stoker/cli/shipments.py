@@ -17,6 +17,7 @@ _NAME = 10  # cells of a stage's name, which stays English: it is what options a
 _WORTH_TELLING_S = 0.1
 _BAR = 20
 _LAST_STEPS = 50  # whose pace tells what is left
+_GOT = 0.9  # of the CPU it wanted; what others take is said below this
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
@@ -84,7 +85,21 @@ def _against_expected(telemetry: Telemetry) -> list[str]:
     if expected is None or not isinstance(measured, (int, float)) or not expected.value:
         return []
     share = measured / expected.value
-    return [t("expected {value} tok/s: {share}", value=f"{expected.value:,.0f}", share=f"{share:.0%}")]
+    told = t("expected {value} tok/s: {share}", value=f"{expected.value:,.0f}", share=f"{share:.0%}")
+    return [told, *_kept_from(share, telemetry.values.get("cpu_share"))]
+
+
+def _kept_from(share: float, got: object) -> list[str]:
+    """What others on the machine took, where it was a tenth or more, and what is left to explain."""
+    if not isinstance(got, (int, float)) or not 0 < got <= _GOT:
+        return []
+    return [
+        t(
+            "others had the CPU {others} of the time it was wanted; of what is left it makes {share}",
+            others=f"{1 - got:.0%}",
+            share=f"{share / got:.0%}",
+        )
+    ]
 
 
 def _left(telemetry: Telemetry) -> list[str]:
@@ -145,8 +160,9 @@ def _train(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"loss {result['final_loss']:.3g}"
     speed, expected = result.get("tokens_per_s"), result.get("expected_tokens_per_s")
     if isinstance(speed, (int, float)):
-        share = f" ({speed / expected:.0%})" if isinstance(expected, (int, float)) and expected else ""
-        yield f"{speed:,.0f} tok/s{share}"
+        share = speed / expected if isinstance(expected, (int, float)) and expected else None
+        yield f"{speed:,.0f} tok/s" + ("" if share is None else f" ({share:.0%})")
+        yield from () if share is None else _kept_from(share, result.get("cpu_share"))
 
 
 def _evaluate(result: Mapping[str, Any]) -> Iterator[str]:

@@ -215,6 +215,8 @@ ZH: Mapping[str, str] = {
     "waits: {reason}": "排队：{reason}",
     "was there already": "已有结果，直接复用",
     "step {step}/{total}": "第 {step}/{total} 步",
+    "others had the CPU {others} of the time it was wanted; of what is left it makes {share}":
+        "其他进程占去所需 CPU 时间的 {others}；就剩下的部分达到 {share}",
     "expected {value} tok/s: {share}": "预期 {value} tok/s，达成 {share}",
     "about {time} left": "约剩 {time}",
     "{records} records   {kept} kept": "{records} 条记录   保留 {kept} 条",

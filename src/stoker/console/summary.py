@@ -11,6 +11,7 @@ from stoker.shipment import Stage, StageRun
 from stoker.units import format_bytes
 
 Result = Mapping[str, Any]
+_GOT = 0.9  # of the CPU it wanted; what others take is said below this
 
 
 def summary(run: StageRun, say: Say) -> str:
@@ -36,6 +37,15 @@ def _curate(result: Result, say: Say) -> str:
 
 def _train(result: Result, say: Say) -> str:
     speed, expected = float(result["tokens_per_s"]), float(result["expected_tokens_per_s"])
+    got = result.get("cpu_share")
+    told = _trained(result, say, speed, expected)
+    if not (isinstance(got, (int, float)) and 0 < got <= _GOT and expected):
+        return told
+    left = figures.percent(speed / expected / got)
+    return f"{told} {say('says.others', others=figures.percent(1 - got), share=left)}"
+
+
+def _trained(result: Result, say: Say, speed: float, expected: float) -> str:
     return say(
         "says.train",
         steps=_count(result["steps"]),

@@ -15,6 +15,7 @@ import torch
 
 from stoker.model import Architecture
 from stoker.perf.training import Device
+from stoker.recipes.cpu_share import CpuShare
 from stoker.recipes.cpus import usable_cpus
 from stoker.recipes.little_layer import LittleLayer, one_pass
 
@@ -142,17 +143,20 @@ def _start(on: torch.device, dtype: torch.dtype, *, adapted: bool) -> float:
 
 
 def _best(works: Sequence[Callable[[], object]], on: torch.device) -> float:
-    """What a quarter of a few runs stay below, in seconds, of `works` in turn, after one round that does not count.
+    """Seconds that a run takes by itself, of `works` in turn, after one round that does not count.
 
-    The shortest of all is a moment's luck on a machine that others use, too; the training sees many moments.
+    What a quarter of the runs stay below; the shortest of all may be a moment's luck. Where others use the CPUs all
+    the while, the mean x the share of them that this process got is less: what it takes alone.
     """
-    taken = []
+    taken, cpus = [], CpuShare()
     for work in works:
         work()
+    cpus.lap()
     for attempt in range(_TRIES):
         started = time.perf_counter()
         works[attempt % len(works)]()
         if on.type == "cuda":
             torch.cuda.synchronize(on)
         taken.append(time.perf_counter() - started)
-    return sorted(taken)[_TRIES // 4]
+    got = cpus.lap() if on.type == "cpu" else None
+    return min(sorted(taken)[_TRIES // 4], sum(taken) / _TRIES * (got or 1.0))

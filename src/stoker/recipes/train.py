@@ -27,6 +27,7 @@ from stoker.perf import memory
 from stoker.recipes import adapters, checkpoint, compute, loading, ranks, records, row_pass, stage
 from stoker.recipes.bottleneck import Placement
 from stoker.recipes.checkpoint import Progress
+from stoker.recipes.cpu_share import CpuShare
 from stoker.recipes.packing import SHARED, Row
 from stoker.recipes.ranks import Ranks
 from stoker.recipes.row_pass import RowPass
@@ -151,12 +152,15 @@ def _train(this: stage.Stage[Config], device: torch.device, dtype: torch.dtype, 
         peak=speed.device.matmul,
         save=partial(_save, this.shelf, folder, parameters=moving, optimiser=optimiser),
         save_every=config.checkpoint_every,
+        cpus=CpuShare() if device.type == "cpu" else None,
     )
     if this.shelf and group.first:
         this.shelf.bring(folder.name)
     start = checkpoint.restore(folder, moving, optimiser, group, device) or Progress(0, 0, (), 0.0)
     probe.phase("train", f"from step {start.step} of {plan.steps}" if start.step else f"{plan.steps} steps")
+    cpus = CpuShare()
     progress = loop.run(start)
+    got = cpus.lap() if device.type == "cpu" else None
     if not group.first:
         _leave_quietly(group)
     with full_disk_told(this.output):
@@ -164,6 +168,7 @@ def _train(this: stage.Stage[Config], device: torch.device, dtype: torch.dtype, 
     group.wait()
     return _result(this, progress, moving, speed, expected) | {
         "folder": folder_name,
+        "cpu_share": None if got is None else round(got, 3),
         "memory_bytes": compute.peak_memory(device),
         "expected_memory_bytes": needed.total,
     }

@@ -12,6 +12,7 @@ import torch
 from stoker import probe
 from stoker.errors import Broken
 from stoker.recipes.checkpoint import Progress
+from stoker.recipes.cpu_share import CpuShare
 from stoker.recipes.packing import Row
 from stoker.recipes.ranks import Ranks
 from stoker.recipes.row_pass import RowPass
@@ -33,6 +34,7 @@ class Loop:
     peak: float  # FLOP/s of one rank, what MFU is measured against
     save: Callable[[Progress], None]
     save_every: int  # steps
+    cpus: CpuShare | None = None  # of a training on CPUs: what it gets of them, step by step
 
     def run(self, progress: Progress) -> Progress:
         """Train from `progress` to the end of the plan. Raises Broken when the loss is no number any more."""
@@ -57,9 +59,10 @@ class Loop:
             )
         self._move(rate)
         seconds = time.perf_counter() - started
+        got = self.cpus.lap() if self.cpus else None
         tokens = sum(len(row) for row in rows)
         if self.ranks.first:
-            self._tell(step, loss, rate, tokens / seconds, self.flops_of(mine) / seconds / self.peak)
+            self._tell(step, loss, rate, tokens / seconds, self.flops_of(mine) / seconds / self.peak, got)
         return replace(
             progress,
             step=step + 1,
@@ -93,7 +96,9 @@ class Loop:
             self.save(progress)
         self.ranks.wait()
 
-    def _tell(self, step: int, loss: float, rate: float, tokens_per_s: float, mfu: float) -> None:
+    def _tell(
+        self, step: int, loss: float, rate: float, tokens_per_s: float, mfu: float, got: float | None
+    ) -> None:
         probe.report(
             step=step + 1,
             total=self.plan.steps,
@@ -101,4 +106,5 @@ class Loop:
             tokens_per_s=round(tokens_per_s, 1),
             mfu=round(mfu, 4),
             lr=rate,
+            **({} if got is None else {"cpu_share": round(got, 3)}),
         )
