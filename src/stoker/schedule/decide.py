@@ -240,12 +240,27 @@ def _why_waits(job: Job, shape: _Shape, state: _Pass, ahead: int) -> Wait:
         state.reservation = _reserve(spec, state)
         if state.reservation is not None:
             kept = state.reservation
+            if (moving := _others_moved(job, kept.at, state)) is not None:
+                return moving
             state.reserved[job.id] = Reserved(kept.at, kept.engine, kept.placements)
             state.line.reserved(job, kept.at)
     if state.reservation is None:
         state.impossible.add(shape)
         return Wait("ReqNodeNotAvail", f"no node offers {_asked(spec)} at present")
     return Wait("Resources", f"first in line; needs {_asked(spec)}, more than is free")
+
+
+def _others_moved(job: Job, until: float, state: _Pass) -> Wait | None:
+    """Let `job` in by moving running work together, where that is worth it; None where not."""
+    if not state.preemption.possible:
+        return None
+    rooms = state.preemption.relieve(job, state.line.narrowed(job), state.pool, until)
+    if not rooms:
+        return None
+    state.reservation = None  # it does not wait for it any more
+    for one, room in rooms:
+        _kept_for(one, room, state)
+    return rooms[0][1].wait
 
 
 def _reserve(spec: JobSpec, state: _Pass) -> _Reservation | None:

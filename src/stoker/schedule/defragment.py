@@ -93,7 +93,7 @@ def _on_engine(
     field: Field, spec: JobSpec, on: Mapping[int, Sequence[Job]], most: int, cost: Callable[[Job], float]
 ) -> Relief | None:
     """Node by node: what fits is taken, for what does not room is made. Whether all fits is asked at the end."""
-    part = replace(spec, nodes=1, topology=Topology())
+    part = replace(spec, nodes=1, min_nodes=0, topology=Topology())
     parts: list[tuple[str, tuple[Placement, ...]]] = []
     moves: list[Moved] = []
     while len(parts) < spec.nodes:

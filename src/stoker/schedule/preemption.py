@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from stoker.job import Job, JobSpec, JobState, Placement
 from stoker.schedule import policy as policies
+from stoker.schedule.defragment import by_row, relieve
 from stoker.schedule.elastic import could_grow, largest, worth_it
 from stoker.schedule.field import Field
 from stoker.schedule.line import Line
@@ -71,8 +72,48 @@ class Preemption:
         return {job.id for job in self._going}
 
     def movers(self) -> list[Job]:
-        """Those that are being ended to start elsewhere at once."""
-        return [job for job in self._going if job.moves]
+        """Those that are being ended to start elsewhere at once, in the order in which they get their room."""
+        return sorted((job for job in self._going if job.moves), key=_largest_first)
+
+    def relieve(self, job: Job, spec: JobSpec, pool: Field, until: float) -> list[tuple[Job, Room]]:
+        """Let `job`, which would have to wait `until` then, in by moving others, who are then in `moves`.
+
+        Its room, and of each that moves the one where it starts again; nothing where that does not help, or costs
+        more than half of the device-seconds that `job` would wait for. The caller keeps the rooms.
+        """
+        now, policy = self._snapshot.now, self._snapshot.policy
+        most = policy.moves - len(self.movers())
+        movable = [one for one in self._movable if one.id not in self.going and self._has_run(one)]
+        if most <= 0 or not movable or self._line.refuses(job, self._going) is not None:
+            return []
+        field = pool.copy()
+        for going in self._going:
+            field.give(going.spec, going.engine, going.placements)
+        relief = relieve(field, spec, by_row(field, movable), most, lambda one: lost(one, now, policy))
+        if relief is None or not relief.moves or 2.0 * relief.lost >= size(job) * (until - now):
+            return []
+        moved = sorted((move.job for move in relief.moves), key=_largest_first)
+        rooms = self._settled(job, spec, moved, field)
+        for one, room in rooms[1:]:
+            buys = f"lets job {job.label} in"
+            self.moves.append(Relocate(one, room.engine, room.placements, job, lost(one, now, policy), buys))
+            self._going.append(one)
+        return rooms
+
+    def _settled(self, job: Job, spec: JobSpec, moved: Sequence[Job], field: Field) -> list[tuple[Job, Room]]:
+        """Where each goes when they get their room one after the other, as the next passes give it; all or none."""
+        for one in moved:
+            field.give(one.spec, one.engine, one.placements)
+        rooms: list[tuple[Job, Room]] = []
+        for one, asked in ((job, spec), *((one, self._line.narrowed(one)) for one in moved)):
+            fitting = largest(asked, lambda sized: bool(field.fit(sized)[1]))
+            if fitting is None:
+                return []
+            engine, placements = field.fit(fitting)
+            field.take(fitting, engine, placements)
+            rooms.append((one, Room(engine, placements, _waits_for(moved))))
+        stays = any((room.engine, room.placements) == (one.engine, one.placements) for one, room in rooms)
+        return [] if stays else rooms
 
     def grow(self, pool: Field) -> None:
         """When nobody waits for room: let one elastic job start again on more nodes, where that is worth it."""
@@ -165,6 +206,10 @@ class Preemption:
 
     def _ended_for(self, job: Job) -> Sequence[Job]:
         return [going for going in self._going if going.gives_way_to == job.id]
+
+
+def _largest_first(job: Job) -> tuple[float, int]:
+    return -size(job), job.id
 
 
 def _movable(job: Job) -> bool:

@@ -1,0 +1,103 @@
+"""Running work is moved together when that lets a waiting job in; nobody loses more by it than the pool gains."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import given, settings
+
+from stoker.job import Job, JobState
+from stoker.schedule import Plan, Policy, Snapshot, decide
+from stoker.schedule.pool import field_of
+from tests.schedule.test_preemption import NOW, node, plan, pools, requeued, running, stopping, waiting
+
+NODES = [node("a", 4), node("b", 4)]
+
+
+def scattered(**fields: object) -> list[Job]:
+    """Half of each node is held: a job of four finds no room, although four are free."""
+    same = {"priority": 50, "time_limit": 1e6, **fields}
+    return [running(2, ("a", 0, 2), age=200.0, **same), running(3, ("b", 0, 2), age=100.0, **same)]
+
+
+def moves(result: Plan) -> dict[int, tuple[list[str], int]]:
+    return {move.job.id: ([place.node for place in move.placements], move.room_for.id) for move in result.moves}
+
+
+def test_the_cheaper_one_goes_to_the_other_node_so_that_the_large_one_gets_in() -> None:
+    result = plan(NODES, [waiting(1, 4)], scattered())
+    assert moves(result) == {3: (["a"], 1)}
+    assert result.moves[0].buys == "lets job 1 in"
+    assert (result.preempts, result.starts) == ([], [])
+    assert result.waits[1].message == "its room is being made: waits for job 3 to end"
+
+
+def test_both_rooms_are_kept_until_both_are_in() -> None:
+    first, second = scattered()
+    going = dataclasses.replace(stopping(second, 1), moves=True)
+    small = waiting(5, 1, time_limit=1.0, priority=90)
+    assert plan(NODES, [waiting(1, 4), small], [first, going]).starts == []
+    result = plan(NODES, [waiting(1, 4), small, requeued(going)], [first])
+    started = {start.job.id: [place.node for place in start.placements] for start in result.starts}
+    assert started == {1: ["b"], 3: ["a"]}
+
+
+def test_nobody_moves_who_may_not_or_for_too_little() -> None:
+    assert plan(NODES, [waiting(1, 4)], scattered(preemptible=False)).moves == []
+    assert plan(NODES, [waiting(1, 4)], scattered(), Policy(moves=0, min_runtime=0.0)).moves == []
+    soon = scattered(time_limit=210.0)  # room comes by itself in a moment
+    assert plan(NODES, [waiting(1, 4)], soon).moves == []
+    full = [*scattered(), running(4, ("a", 2, 2), priority=50), running(5, ("b", 2, 2), priority=50)]
+    assert plan(NODES, [waiting(1, 4)], full).moves == []
+
+
+def test_a_higher_priority_displaces_instead() -> None:
+    result = plan(NODES, [waiting(1, 4, priority=80)], scattered())
+    assert (moves(result), [one.job.id for one in result.preempts]) == ({}, [1])
+
+
+@given(pools())
+@settings(deadline=None)
+def test_whoever_moves_and_whom_it_is_for_are_both_in_afterwards(snapshot: Snapshot) -> None:
+    equal = [
+        dataclasses.replace(job, spec=dataclasses.replace(job.spec, priority=80))
+        for job in (*snapshot.pending, *snapshot.active)
+    ]
+    snapshot = dataclasses.replace(
+        snapshot,
+        pending=[job for job in equal if job.state is JobState.PENDING],
+        active=[job for job in equal if job.state is not JobState.PENDING],
+    )
+    result = decide(snapshot)
+    assert len(result.moves) <= snapshot.policy.moves
+    for move in result.moves:
+        assert move.job.spec.preemptible
+        assert len(move.placements) == move.job.spec.nodes
+        assert (move.engine, move.placements) != (move.job.engine, move.job.placements)
+    if not result.moves:
+        return
+    gone = {move.job.id for move in result.moves}
+    pending = [job for job in snapshot.pending if job.id not in {start.job.id for start in result.starts}]
+    back = [
+        dataclasses.replace(requeued(job), gives_way_to=result.moves[0].room_for.id, moves=True)
+        for job in snapshot.active
+        if job.id in gone
+    ]
+    left = [job for job in snapshot.active if job.id not in gone and job.state is not JobState.STOPPING]
+    begun = [_begun(start.job, start.engine, start.placements) for start in result.starts]
+    after = decide(dataclasses.replace(snapshot, pending=[*pending, *back], active=[*left, *begun]))
+    in_now = {start.job.id for start in after.starts}
+    assert in_now >= {*gone, result.moves[0].room_for.id}
+    everything = [*left, *begun, *(_begun(start.job, start.engine, start.placements) for start in after.starts)]
+    field = field_of(snapshot.nodes, everything)
+    assert (field.free[field.layout.model > 0] >= 0).all()
+
+
+def _begun(job: Job, engine: str, placements: tuple[object, ...]) -> Job:
+    return dataclasses.replace(
+        job,
+        state=JobState.RUNNING,
+        started_at=NOW,
+        engine=engine,
+        placements=placements,  # type: ignore[arg-type]
+    )
