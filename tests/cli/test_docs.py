@@ -51,7 +51,9 @@ def test_what_is_carried_along_is_told() -> None:
 )
 def test_pages_name_commands_that_exist(page: Path) -> None:
     known = {command.name: load(command.name) for command in COMMANDS}
-    for name, inner in re.findall(r"(?:^ *|`)stoker ([a-z]+)(?: ([a-z]+))?", page.read_text(), re.MULTILINE):
+    for name, inner in re.findall(
+        r"(?:^ *|`)stoker ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+))?", page.read_text(), re.MULTILINE
+    ):
         assert name in known, f"stoker {name}"
         subcommands = getattr(known[name], "commands", None)
         if subcommands is not None and inner:

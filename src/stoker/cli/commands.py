@@ -44,6 +44,13 @@ COMMANDS = (
     Command("nodes", "List, drain and move nodes.", _SEE, "nodes"),
     Command("top", "Watch nodes and jobs, live.", _SEE, "top", "top"),
     Command("plan", "Plan memory, training, serving, network, storage and purchases.", _PLAN, "plan"),
+    Command(
+        "tune-policy",
+        "Search settings of the scheduling policy on a trace, judged on jobs that the search has not seen.",
+        _PLAN,
+        "tune_policy",
+        "tune_policy",
+    ),
     Command("policy", "Show and set the scheduling policy.", _PLAN, "policy"),
     Command(
         "simulate",

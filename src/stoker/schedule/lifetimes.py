@@ -28,8 +28,8 @@ from stoker.job import Job
 from stoker.schedule.layout import Floats
 
 _FIRST_S = 10.0  # end of the first bin
-_WIDER = 1.25  # each bin ends so many times later
-_BINS = 66  # the last ends after 231 days
+_WIDER = 1.5  # each bin ends so many times later; with narrower ones the best span is often only noise
+_BINS = 38  # the last ends after a year
 _PRIOR = 8.0  # jobs that a wider kind counts for
 _LEAST = 4  # jobs that have ended before a kind has a table of its own
 _SURE = 1.0 - 1e-6

@@ -88,8 +88,8 @@ class Policy:
     # lending between inference and training
     lend: bool = True  # whether replicas that are not needed lend their devices
     reclaim_within: Annotated[float, Bounds(1.0, _DAY)] = 300.0  # seconds in which lent devices are back
-    forecast: Annotated[float, Bounds(0.0, 7 * _DAY, tuned=True)] = 7200.0  # seconds ahead that demand is forecast
-    reserve: Annotated[float, Bounds(0.0, 1.0, tuned=True)] = 0.1  # share of the load kept ready above it
+    forecast: Annotated[float, Bounds(0.0, 7 * _DAY)] = 7200.0  # seconds ahead that demand is forecast
+    reserve: Annotated[float, Bounds(0.0, 1.0)] = 0.1  # share of the load kept ready above it
 
     # moving running work together
     moves: Annotated[int, Bounds(0, 1000)] = 2  # jobs moved at once, at most, to let a waiting gang in
