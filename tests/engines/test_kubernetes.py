@@ -11,7 +11,10 @@ import pytest
 
 from stoker.engine import Engine, Key, Order
 from stoker.engines.kubernetes.settings import AFFINITY, AUTO, BIND
-from stoker.job import JobSpec, JobState, Placement
+from stoker.job import JobSpec, JobState, Placement, Resources
+from stoker.schedule import unfit
+from stoker.schedule.field import Field
+from stoker.topology import Level, Topology
 from tests.engines.contract import EngineContract, Reopen, end_of, order, shell, wait_until
 from tests.engines.kubernetes import Site, site_on, until, used
 from tests.labs.kubernetes import Kubernetes
@@ -104,6 +107,36 @@ def test_the_ranks_of_a_gang_meet(site: Site, placement: str) -> None:
     assert engine.logs(one.key) == b"gpu0 gpu1 gpu2 rank1 rank2\n"
     engine.forget([one.key])
     assert site.ours() == []
+
+
+def leaf_of_each(engine: Engine) -> dict[str, str]:
+    return {node.name: node.domain(Level.LEAF) for node in engine.inventory()}
+
+
+def test_labels_tell_where_nodes_are_and_a_gang_stays_on_one_leaf(site: Site) -> None:
+    label = "network.topology.nvidia.com/leaf"
+    leaves = {"gpu0": "s1", "gpu1": "s2", "gpu2": "s1", "gpu3": "s3"}
+
+    def say(told: dict[str, str | None]) -> None:
+        for name, leaf in told.items():
+            body = {"metadata": {"labels": {label: leaf}}}
+            site.cluster.call("PATCH", f"/api/v1/nodes/{name}", body, kind="application/merge-patch+json")
+
+    engine = site.open()
+    try:
+        say({**leaves})
+        until(lambda: leaf_of_each(engine) == leaves, "the labels are seen")
+        wish = Topology(required=Level.LEAF)
+        spec = replace(shell("echo $STOKER_NODE_NAMES"), nodes=2, each_node=True, topology=wish)
+        spec = replace(spec, resources=Resources(accelerators=8))
+        where, placements = Field.empty(engine.inventory()).fit(spec)
+        assert (where, [placed.node for placed in placements]) == ("k8s", ["gpu0", "gpu2"])
+        assert unfit(replace(spec, nodes=3), engine.inventory()).startswith("asks for 3 nodes of one leaf")
+        engine.submit([Order(Key(1, 1), spec, placements, owner="ann")])
+        assert end_of(engine, Key(1, 1)).state is JobState.SUCCEEDED
+        assert engine.logs(Key(1, 1)) == b"gpu0 gpu2\n"
+    finally:
+        say(dict.fromkeys(leaves))
 
 
 def test_when_a_rank_fails_the_others_are_ended_and_it_is_the_cause(site: Site) -> None:

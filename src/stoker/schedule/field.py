@@ -235,7 +235,8 @@ class Field:
 
     def fits_at(self, row: int, spec: JobSpec) -> bool:
         """Whether one node's part of the job fits on the node of that row now."""
-        return bool(self._scored(spec).score[row] > _NOWHERE)
+        *_, score = self._considered(spec, self._scored(spec))
+        return bool(score[row] > _NOWHERE)
 
     def _placement(self, row: int, spec: JobSpec, scores: _Scores) -> Placement:
         need, indexes = spec.resources, self.layout.indexes[row]
