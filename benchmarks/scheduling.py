@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import random
 import statistics
 import sys
@@ -197,6 +198,50 @@ def report_decisions(sizes: Sequence[int], waiting: int) -> list[tuple[int, floa
     return rows
 
 
+def picture(rows: Sequence[tuple[int, float, float]]) -> str:
+    """Placements per second and seconds of a pass over the number of nodes, both on logarithmic scales, as SVG."""
+    left = _curve(
+        [(nodes, rate) for nodes, rate, _ in rows], "placements/s", 1000.0, "wanted at 12,500 nodes: 1,000"
+    )
+    right = _curve(
+        [(nodes, seconds) for nodes, _, seconds in rows], "seconds of a pass", 1.0, "wanted: at most 1 s"
+    )
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 340" role="img">'
+        "<style>text{font:13px system-ui,sans-serif;fill:#333}.axis{stroke:#999}.curve{fill:none;stroke:#2563a8;"
+        "stroke-width:2}.dot{fill:#2563a8}.wanted{stroke:#b45309;stroke-dasharray:5 4}"
+        "@media(prefers-color-scheme:dark){svg{background:#181a1b}text{fill:#ddd}.curve{stroke:#7ab3ef}"
+        f'.dot{{fill:#7ab3ef}}}}</style><g transform="translate(70,30)">{left}</g>'
+        f'<g transform="translate(520,30)">{right}</g></svg>\n'
+    )
+
+
+def _curve(points: Sequence[tuple[int, float]], title: str, wanted: float, told: str) -> str:
+    wide, high = 340, 250
+    values = [value for _, value in points] + [wanted]
+    bottom, top = min(values) / 2, max(values) * 2
+    first, last = points[0][0], max(points[-1][0], points[0][0] + 1)
+
+    def x(nodes: float) -> float:
+        return wide * math.log(nodes / first) / math.log(last / first)
+
+    def y(value: float) -> float:
+        return high * (1 - math.log(value / bottom) / math.log(top / bottom))
+
+    line = " ".join(f"{x(nodes):.0f},{y(value):.0f}" for nodes, value in points)
+    parts = [
+        f'<text x="0" y="-10">{title}</text><path class="axis" fill="none" d="M0 0V{high}H{wide}"/>',
+        f'<polyline class="curve" points="{line}"/>',
+        f'<path class="wanted" d="M0 {y(wanted):.0f}H{wide}"/><text x="6" y="{y(wanted) - 6:.0f}">{told}</text>',
+    ]
+    for nodes, value in points:
+        shown = f"{value:,.0f}" if value >= 10 else f"{value:.2f}"
+        parts.append(f'<circle class="dot" cx="{x(nodes):.0f}" cy="{y(value):.0f}" r="4"/>')
+        parts.append(f'<text x="{x(nodes):.0f}" y="{y(value) + 20:.0f}" text-anchor="middle">{shown}</text>')
+        parts.append(f'<text x="{x(nodes):.0f}" y="{high + 20}" text-anchor="middle">{nodes:,}</text>')
+    return "".join([*parts, f'<text x="{wide / 2}" y="{high + 42}" text-anchor="middle">nodes</text>'])
+
+
 class AcceptsAll:
     """An engine in memory that takes what it is given and says at once that it runs."""
 
@@ -266,7 +311,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "decide":
         sizes = [int(size) for size in (options.nodes or "100,1000,5000,12500").split(",")]
-        report_decisions(sizes, options.waiting)
+        rows = report_decisions(sizes, options.waiting)
+        if options.svg:
+            options.svg.write_text(picture(rows))
         return
     print("| nodes | jobs | placements/s, by the clock | per second of the processor |\n|---:|---:|---:|---:|")
     for size in (options.nodes or "5000").split(","):
