@@ -240,10 +240,10 @@ def test_an_engine_that_has_news_all_the_time_gets_to_its_work(courier: Courier,
     courier.step()
     courier._took = 60.0  # so long did the last question take
     asked = courier.calls
-    courier.look_again()
+    courier._heard()
     assert courier.step() > 60.0
     assert courier.calls == asked
-    courier._took = 0.0
+    courier.look_again()
     courier.step()
     assert courier.calls == asked + 1
 

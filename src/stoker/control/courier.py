@@ -84,12 +84,13 @@ class Courier:
         self._asked_at = 0.0  # monotonic
         self._took = 0.0  # seconds, the last question
         self._told = False  # the engine says that it would answer otherwise now
+        self._urgent = False  # somebody wants to know whether it would
         self._news = threading.Event()
         self._closing = False
         self._wake: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name=f"courier-{self.name}", daemon=True)
         if isinstance(behind, CanNotify):
-            behind.notify(self.look_again)
+            behind.notify(self._heard)
 
     def open(self) -> None:
         self._thread.start()
@@ -169,6 +170,10 @@ class Courier:
 
     def look_again(self) -> None:
         """Ask the engine at once, whatever the interval: something has just changed there."""
+        self._urgent = True
+        self._news.set()
+
+    def _heard(self) -> None:
         self._told = True
         self._news.set()
 
@@ -208,6 +213,8 @@ class Courier:
 
     def _patience(self) -> float:
         """Seconds until the engine is to be asked again."""
+        if self._urgent:
+            return 0.0
         if self._told:
             return self._asked_at + (1 + _BREATH) * self._took - time.monotonic()
         with self._lock:
@@ -218,7 +225,7 @@ class Courier:
 
     def _ask(self) -> None:
         self.calls += 1
-        self._told = False
+        self._told = self._urgent = False
         self._asked_at = time.monotonic()
         states, nodes = self.behind.states(), self.behind.inventory()
         others = self.behind.others() if isinstance(self.behind, CanSeeOthers) else ()
