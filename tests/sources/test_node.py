@@ -9,6 +9,7 @@ import pytest
 
 from stoker.errors import BadInput
 from stoker.sources.declared import declared_devices
+from stoker.sources.device_watch import DeviceWatch
 from stoker.sources.node import local_node
 from stoker.sources.nvidia_smi import model_of, nvidia_devices, parse
 
@@ -92,3 +93,10 @@ def test_the_driver_is_asked_by_its_own_tool(
         (tmp_path / "nvidia-smi").write_text(script)
         (tmp_path / "nvidia-smi").chmod(0o755)
     assert len(nvidia_devices()) == count
+
+
+def test_devices_without_a_uuid_stay_what_they_are() -> None:
+    declared = declared_devices("H100:2,T4:1")
+    watch = DeviceWatch(lambda: declared)
+    watch.look()
+    assert watch.devices() == declared

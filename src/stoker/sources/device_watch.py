@@ -45,9 +45,14 @@ class DeviceWatch:
         told = self._ask()
         if not told:
             return
-        by_uuid = {device.uuid: device for device in told}
-        now = [by_uuid.get(old.uuid, replace(old, health=Health.FAILED)) for old in self._devices]
-        known = {device.uuid for device in now}
-        devices = (*now, *(device for device in told if device.uuid not in known))
+        by_name = {_name(device): device for device in told}
+        now = [by_name.get(_name(old), replace(old, health=Health.FAILED)) for old in self._devices]
+        known = {_name(device) for device in now}
+        devices = (*now, *(device for device in told if _name(device) not in known))
         if devices != self._devices:
             self._devices = devices
+
+
+def _name(device: Device) -> str | int:
+    """What tells it from the others; declared ones and those of some drivers have no UUID."""
+    return device.uuid or device.index
