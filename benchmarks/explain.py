@@ -1,7 +1,7 @@
 """How quickly the scheduler says why a job waits, and how good its forecasts of starts are.
 
     python benchmarks/explain.py speed [--nodes 1000] [--waiting 10000] [--asked 20]
-    python benchmarks/explain.py forecast [--trace chronus-philly/trace_job_Philly_MIX2.csv] [--first 600]
+    python benchmarks/explain.py forecast [--trace muri/trace3.csv] [--share 0.8]
 
 `speed` fills a made-up pool, and asks for explanations of waiting jobs out of everywhere in the line: seconds of
 one core, with all changes tried, and beside them those of one scheduling pass over the same line.
@@ -185,9 +185,9 @@ def main() -> None:
     for name, default in (("nodes", 1000), ("waiting", 10000), ("asked", 20)):
         one.add_argument(f"--{name}", type=int, default=default)
     other = kinds.add_parser("forecast")
-    other.add_argument("--trace", default="chronus-philly/trace_job_Philly_MIX2.csv")
-    other.add_argument("--share", type=float, default=0.95)
-    other.add_argument("--first", type=int, default=600, help="so many jobs of the trace")
+    other.add_argument("--trace", default="muri/trace3.csv")
+    other.add_argument("--share", type=float, default=0.8)
+    other.add_argument("--first", type=int, default=0, help="so many jobs of the trace; 0: all")
     given = parser.parse_args()
     if given.kind == "speed":
         speed(given.nodes, given.waiting, given.asked)
