@@ -65,6 +65,7 @@ def test_the_network_of_a_real_cluster() -> None:
         ("node,leaf\n,s1\n", "line 2"),
         ("node,leaf\na,s1,p1\n", "line 2"),
         ("nodes: {a: {leaf: 1", "topology file"),
+        ('nodes: {a: {leaf: "\\UFFFFFFFF"}}', "topology file"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(text: str, says: str) -> None:

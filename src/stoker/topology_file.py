@@ -39,7 +39,7 @@ def read_topology(text: str, *, source: str = "topology file") -> dict[str, Node
         return _table(text) if "," in header and ":" not in header else _yaml(text)
     except StokerError as error:
         raise BadInput(f"{source}: {error}", param=error.param) from None
-    except (yaml.YAMLError, csv.Error, RecursionError) as error:
+    except (yaml.YAMLError, csv.Error, RecursionError, ValueError, OverflowError) as error:
         raise BadInput(f"{source}: {' '.join(str(error).split())}") from None
 
 
