@@ -80,3 +80,9 @@ def test_bad_input_is_one_line(alone: Stoker, arguments: tuple[str, ...], said: 
     assert answer.code == 2
     assert said in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_a_speed_given_as_an_adapter_is_asked_about(alone: Stoker) -> None:
+    said = alone("plan", "network", "--gpu", "H100", "--count", "256", "--nic", "400Gb/s")
+    assert said.code == 2
+    assert "give --speed 400Gb/s" in said.err

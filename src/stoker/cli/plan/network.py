@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -54,6 +55,8 @@ def network(
 ) -> None:
     """Show how to wire servers: switches, optics, cables, addresses, and the bandwidth to expect."""
     hardware = described(cluster, gpu, count)
+    if re.fullmatch(r"[0-9.]+\s*[KMGT]?b(it)?(/s|ps)", adapter.strip(), re.IGNORECASE):
+        raise BadInput(f"--nic {adapter} is a speed; --nic names an adapter, as ConnectX-7: give --speed {adapter}")
     port = nic(adapter or (hardware.nics.type if hardware.nics and hardware.nics.type else "ConnectX-7"))
     wish = Wish(
         servers=hardware.servers,
