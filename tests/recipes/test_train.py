@@ -134,7 +134,8 @@ def test_the_first_batch_is_shown_with_its_mask(base: Path, data: Path, tmp_path
     )
     assert all(answer.endswith("<|im_end|>") and len(answer) > 12 for answer in answers)
     progress = [line for line in said if line["kind"] == "progress"]
-    assert set(progress[0]["values"]) == {"loss", "tokens_per_s", "mfu", "lr"}
+    told = set(progress[0]["values"])
+    assert told - {"cpu_share"} == {"loss", "tokens_per_s", "mfu", "lr"}  # the share where the kernel counts it
     (expected,) = (line for line in said if line["kind"] == "expect")
     assert 0 < expected["low"] < expected["value"] < expected["high"]
     assert "GFLOP/s measured" in expected["basis"]
