@@ -12,12 +12,14 @@ from stoker.schedule import Lasting, explain
 from stoker.store.predictions import Prediction, PredictionStore
 
 _LEARN_EVERY_S = 30.0
+_FIRST = 200  # ended jobs: below them each one counts, and reading them costs little
+_FIRST_EVERY_S = 2.0
 _FEW = 5  # jobs that are predicted in one step: it must not take the processor from what is asked
 _LEAST_S = 1.0  # waiting below this is no forecast
 
 
 class Forecasts:
-    """What forecasts rest on is read again every half minute; a job and attempt is predicted once."""
+    """What forecasts rest on is read again now and then; a job and attempt is predicted once."""
 
     def __init__(self, store: PredictionStore, dispatcher: Dispatcher, clock: Clock) -> None:
         self._store = store
@@ -72,7 +74,8 @@ class Forecasts:
     def _learn(self) -> None:
         with self._lock:
             now = self._clock.now()
-            if self._learnt_at is not None and now - self._learnt_at < _LEARN_EVERY_S:
+            every = _LEARN_EVERY_S if self._lasting.count >= _FIRST else _FIRST_EVERY_S
+            if self._learnt_at is not None and now - self._learnt_at < every:
                 return
             self._learnt_at = now
             self._lasting = Lasting(self._store.ran())
