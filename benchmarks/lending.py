@@ -30,7 +30,7 @@ from stoker.schedule.lend import Load, wanted
 from stoker.schedule.policy import parse
 from stoker.simulate import Demand, Outcome, Settings, Trace, TracedJob, simulate
 from stoker.simulate.measures import spread
-from stoker.simulate.picture import Axis, Line, chart
+from stoker.simulate.picture import Axis, Line, document
 from stoker.simulate.pool import nodes_of
 from stoker.simulate.readers import read_demand, read_trace
 
@@ -176,7 +176,7 @@ def _plot(path: Path, found: dict[str, Result]) -> None:
         times = sorted(job.completion or 1.0 for job in result.outcome.jobs if job.tenant != SERVICE)
         lines.append(Line(name, [(max(1.0, one), (at + 1) / len(times)) for at, one in enumerate(times)]))
     title = "share of training jobs done within a completion time"
-    path.write_text(chart(title, lines, Axis("seconds", log=True), Axis("")))
+    path.write_text(document(title, lines, Axis("seconds", log=True), Axis("")))
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ from pathlib import Path
 from stoker.schedule.policy import Policy, parse
 from stoker.simulate import Settings, Trace, TracedJob, simulate
 from stoker.simulate.measures import Measures, measure
-from stoker.simulate.picture import Axis, Line, chart
+from stoker.simulate.picture import Axis, Line, document
 from stoker.simulate.pool import nodes_of
 from stoker.simulate.readers import read_trace
 
@@ -159,7 +159,7 @@ def _plot(path: Path, times: dict[str, list[float]]) -> None:
         ordered = sorted(values)
         lines.append(Line(name, [(max(1.0, one), (at + 1) / len(ordered)) for at, one in enumerate(ordered)]))
     path.write_text(
-        chart("share of jobs done within a completion time", lines, Axis("seconds", log=True), Axis(""))
+        document("share of jobs done within a completion time", lines, Axis("seconds", log=True), Axis(""))
     )
 
 

@@ -34,8 +34,13 @@ class Axis:
     tick: Callable[[float], str] = "{:g}".format
 
 
+def document(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
+    """The chart as a file of its own, with its style."""
+    return chart(title, lines, x, y).replace("<title>", f"<style>{STYLE}</style><title>", 1) + "\n"
+
+
 def chart(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
-    """The whole SVG element; empty without points."""
+    """The whole SVG element, for a page that has `STYLE`; empty without points."""
     lines = [Line(line.name, _thin(line.points), line.steps) for line in lines if line.points]
     if not lines:
         return ""
