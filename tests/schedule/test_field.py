@@ -11,7 +11,7 @@ from stoker.job import JobSpec, Placement, Resources
 from stoker.schedule.field import Field
 from stoker.schedule.layout import layout_of
 from stoker.schedule.mix import Likely, Mix, mix_of, usual_mix
-from stoker.schedule.worth import worth_of
+from stoker.schedule.worth import Outlook, worth_of
 
 GIB = 1 << 30
 # Mostly whole devices with 12 CPUs, some shares of 810 and of 190 thousandths with few.
@@ -142,6 +142,14 @@ def _anew(nodes: list[Node], held: list[tuple[JobSpec, str, tuple[Placement, ...
     for job, engine, placements in held:
         pool.take(job, engine, placements)
     return pool
+
+
+def test_a_policy_may_leave_cpus_out_of_account() -> None:
+    shown = {}
+    for wanted in (0.7, 0.0):
+        worth = worth_of(MIX, ("h100",), Outlook(wanted=wanted))
+        shown[wanted] = worth.of(np.array([4.0]), np.ones((1, 4), dtype=np.int64), np.full((1, 4), 1000))[0]
+    assert shown[0.7] < shown[0.0] / 2
 
 
 @settings(max_examples=50, deadline=None)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stoker.cluster import Device, Health, Node
 from stoker.foreign import ForeignJob, Held
 from stoker.job import Job, JobSpec, JobState, Resources
-from stoker.schedule import Mix, Snapshot, decide, mix_of, usual_mix
+from stoker.schedule import Mix, Policy, Snapshot, decide, mix_of, usual_mix
 from stoker.schedule.pool import Pool
 
 GIB = 1 << 30
@@ -67,6 +67,7 @@ class World:
     others: list[ForeignJob] = field(default_factory=list)
     away: dict[str, str] = field(default_factory=dict)
     mix: Mix = field(default_factory=usual_mix)
+    policy: Policy = field(default_factory=Policy)
     jobs: int = 0
 
     def snapshot(self) -> Snapshot:
@@ -78,6 +79,7 @@ class World:
             away=self.away,
             others=tuple(self.others),
             mix=self.mix,
+            policy=self.policy,
         )
 
     def happen(self, draw: st.DataObject) -> None:
@@ -85,6 +87,8 @@ class World:
         draw.draw(st.sampled_from(happenings))(draw)
         if draw.draw(st.integers(0, 9)) == 0:
             self.mix = mix_of([job.spec for job in self.pending.values()])
+        if draw.draw(st.integers(0, 9)) == 0:
+            self.policy = Policy(cpus_wanted=draw.draw(st.sampled_from([0.1, 0.7])), scatter=0.5)
         if draw.draw(st.integers(0, 9)) == 0:
             self.away = draw.draw(st.sampled_from([{}, {"f": "is silent"}]))
         self.now += draw.draw(st.sampled_from([0.0, 10.0, 100.0]))

@@ -67,7 +67,9 @@ def decide(snapshot: Snapshot, kept: Pool | None = None) -> Plan:
     line = Line(snapshot)
     state = _Pass(
         snapshot,
-        (kept or Pool()).at(nodes, snapshot.active, snapshot.others, snapshot.mix, snapshot.speeds),
+        (kept or Pool()).at(
+            nodes, snapshot.active, snapshot.others, snapshot.mix, snapshot.speeds, snapshot.policy
+        ),
         line,
         Counter(job.array_id for job in snapshot.active if job.array_id is not None),
         Preemption(snapshot, line),

@@ -17,9 +17,10 @@ from stoker.schedule.field import Field
 from stoker.schedule.layout import Layout, layout_of
 from stoker.schedule.log import NEVER
 from stoker.schedule.mix import Mix, usual_mix
+from stoker.schedule.policy import Policy
 from stoker.schedule.room import Room
 from stoker.schedule.speed import Speeds
-from stoker.schedule.worth import worth_of
+from stoker.schedule.worth import USUAL, Outlook, worth_of
 
 
 class Pool:
@@ -28,6 +29,7 @@ class Pool:
     def __init__(self) -> None:
         self._nodes: Sequence[Node] = ()
         self._mix: Mix = ()
+        self._outlook = USUAL
         self._whole = True  # else the last snapshot was not taken in to its end: it raised an error
         self._told = NEVER  # the log's mark when all was as the snapshot said
         self._build(())
@@ -39,14 +41,15 @@ class Pool:
         others: Iterable[ForeignJob] = (),
         mix: Mix | None = None,
         speeds: Speeds | None = None,
+        policy: Policy | None = None,
     ) -> Field:
         """Free room: without what `active` jobs and those of others hold; `mix` is what is likely to come, `speeds`
-        how fast jobs are expected to be."""
+        how fast jobs are expected to be, and `policy` says what free room is worth."""
         if not self._whole:
             self._nodes = ()
             self._build(())
         self._whole = False
-        changed = self._look_at_nodes(tuple(nodes), mix or usual_mix())
+        changed = self._look_at_nodes(tuple(nodes), mix or usual_mix(), _outlook(policy))
         self.field.expect(speeds or {})
         changed.update(self.field.log.since(self._told).tolist())
         changed |= self._look_at_jobs(active)
@@ -64,16 +67,16 @@ class Pool:
         self._on: dict[int, dict[int, Placement]] = {}  # row -> job -> what it holds there
         self._others: Sequence[ForeignJob] = ()
         self._theirs: dict[int, list[Held]] = {}  # row -> what others hold there
-        self.field = Field(layout, worth_of(self._mix or usual_mix(), layout.models))
+        self.field = Field(layout, worth_of(self._mix or usual_mix(), layout.models, self._outlook))
         self._told = NEVER
 
     # nodes
 
-    def _look_at_nodes(self, nodes: tuple[Node, ...], mix: Mix) -> set[int]:
+    def _look_at_nodes(self, nodes: tuple[Node, ...], mix: Mix, outlook: Outlook) -> set[int]:
         """The rows whose node has changed."""
         before, self._nodes = self._nodes, nodes
-        other_mix = mix is not self._mix and mix != self._mix
-        self._mix = mix
+        otherwise = (mix is not self._mix and mix != self._mix) or outlook != self._outlook
+        self._mix, self._outlook = mix, outlook
         different = [at for at, (old, new) in enumerate(zip(before, nodes, strict=False)) if old is not new != old]
         layout = self.field.layout
         renewed = layout.renewed({at: nodes[at] for at in different}) if len(before) == len(nodes) else None
@@ -82,8 +85,8 @@ class Pool:
             return set()
         if different:
             self._renew(renewed, different)
-        if other_mix:
-            self.field.rework(worth_of(mix, layout.models))
+        if otherwise:
+            self.field.rework(worth_of(mix, layout.models, outlook))
         return set(different)
 
     def _renew(self, layout: Layout, different: Sequence[int]) -> None:
@@ -147,6 +150,10 @@ class Pool:
         for row in rows:
             for held in self._theirs.get(row, ()):
                 self.field.room.take_held(row, held)
+
+
+def _outlook(policy: Policy | None) -> Outlook:
+    return Outlook(policy.stream, policy.scatter, policy.cpus_wanted) if policy else USUAL
 
 
 def _alike(one: Job, other: Job) -> bool:

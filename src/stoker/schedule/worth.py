@@ -15,7 +15,7 @@ The worth of the node is
     V = H(c / K) x sum of e(f)
 
 A placement is judged by V(after) - V(before). FGD (Weng et al., USENIX ATC 2023) looks at the next job only; this
-looks `_STREAM` jobs ahead, so it sees a node run out of CPUs before it has.
+looks `Outlook.stream` jobs ahead, so it sees a node run out of CPUs before it has.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import erf, exp, pi, sqrt
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,9 +32,6 @@ from stoker.cluster import WHOLE, accepts
 from stoker.schedule.layout import Floats, Ints
 from stoker.schedule.mix import Likely, Mix
 
-_STREAM = 100  # jobs that are offered to a device
-_SCATTER = 0.2  # sigma
-_WANTED = 0.7  # of the CPUs that the stream would take: the node's other devices take some of the jobs
 _STEPS, _MOST = 256, 4.0  # the table of H: steps per unit of c / K, and where it ends
 
 
@@ -73,8 +71,19 @@ class Worth:
         return self.value(cpus, *self.demand(models * (WHOLE + 1) + free))
 
 
+class Outlook(NamedTuple):
+    """How the jobs to come are reckoned with; an administrator's policy may say otherwise."""
+
+    stream: int = 100  # jobs that are offered to a device
+    scatter: float = 0.2  # sigma
+    wanted: float = 0.7  # of the CPUs that the stream would take: the node's other devices take some of the jobs
+
+
+USUAL = Outlook()
+
+
 @lru_cache(maxsize=8)
-def worth_of(mix: Mix, models: tuple[str, ...]) -> Worth:
+def worth_of(mix: Mix, models: tuple[str, ...], outlook: Outlook = USUAL) -> Worth:
     """The tables for `models` (in small letters), numbered from 1."""
     used = np.zeros((len(models) + 1, WHOLE + 1))
     wanted = np.zeros_like(used)
@@ -82,8 +91,8 @@ def worth_of(mix: Mix, models: tuple[str, ...]) -> Worth:
     for number, model in enumerate(models, start=1):
         fitting = [one for one in mix if one.devices and accepts(one.models, model)]
         if fitting:
-            used[number], wanted[number] = _offered(fitting, total)
-    return Worth(_exact(used), _exact(_WANTED * wanted), _share())
+            used[number], wanted[number] = _offered(fitting, total, outlook.stream)
+    return Worth(_exact(used), _exact(outlook.wanted * wanted), _share(outlook.scatter))
 
 
 def _exact(table: Floats) -> Floats:
@@ -91,7 +100,7 @@ def _exact(table: Floats) -> Floats:
     return rounded.ravel()
 
 
-def _offered(fitting: Sequence[Likely], total: float) -> tuple[Floats, Floats]:
+def _offered(fitting: Sequence[Likely], total: float, stream: int) -> tuple[Floats, Floats]:
     """e and k over thousandths free. A job of several devices comes to each of them with its share of CPUs.
 
     Shapes that take the same of a device differ in CPUs only: they are one, with the mean of their CPUs.
@@ -106,19 +115,19 @@ def _offered(fitting: Sequence[Likely], total: float) -> tuple[Floats, Floats]:
     rest = np.maximum(free - takes[:, None], 0)
     idle = 1.0 - chance.sum(axis=0)
     used, wanted = np.zeros(WHOLE + 1), np.zeros(WHOLE + 1)
-    for _ in range(_STREAM):
+    for _ in range(stream):
         used = (chance * (takes[:, None] + used[rest])).sum(axis=0) + idle * used
         wanted = (chance * (cpus[:, None] + wanted[rest])).sum(axis=0) + idle * wanted
     return used, wanted
 
 
-def _share() -> Floats:
+def _share(scatter: float) -> Floats:
     """H(r) = r Phi(z) + 1 - Phi(z) - sigma phi(z) with z = (1 - r) / sigma."""
     ratios = [step / _STEPS for step in range(round(_MOST * _STEPS) + 1)]
-    return np.clip([_mean_of_least(ratio) for ratio in ratios], 0.0, 1.0)
+    return np.clip([_mean_of_least(ratio, scatter) for ratio in ratios], 0.0, 1.0)
 
 
-def _mean_of_least(ratio: float) -> float:
-    z = (1.0 - ratio) / _SCATTER
+def _mean_of_least(ratio: float, scatter: float) -> float:
+    z = (1.0 - ratio) / scatter
     below = 0.5 * (1.0 + erf(z / sqrt(2.0)))
-    return ratio * below + 1.0 - below - _SCATTER * exp(-z * z / 2.0) / sqrt(2.0 * pi)
+    return ratio * below + 1.0 - below - scatter * exp(-z * z / 2.0) / sqrt(2.0 * pi)
