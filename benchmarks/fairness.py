@@ -10,7 +10,8 @@ deserves, then none. What one leaves the others borrow, and give back when it re
 
 and the worst over all tenants and stretches is printed. Beside them a gang of a quarter of the cluster (2 nodes of
 8) comes every few hours in the largest queue; its longest wait is held against the bound of docs/queues.md,
-P + (k + 1) x L, with the patience P of the queue, the longest limit L of jobs, and k gangs of its kind ahead of it.
+P + (k + 2) x L, with the patience P of the queue, the longest limit and grace L of jobs, and k older jobs of its
+queue that still wait when its patience is over.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from stoker.simulate.readers import spec_of
 HOUR, DAY = 3600.0, 86400.0
 DESERVED = {"vision": 24.0, "speech": 16.0, "text": 16.0, "robots": 8.0}
 PATIENCE_S, LONGEST_S = 6 * HOUR, 4 * HOUR
-GANG, GANG_EVERY_S = 16, 5 * HOUR
+GANG, GANG_EVERY_S, GANGS_OF = 16, 5 * HOUR, "vision"
+GRACE_S = 90.0  # of a job that is told to go: its warning, and until it is killed
 WANTED = 0.05
 
 
@@ -46,8 +48,11 @@ def queues() -> list[Queue]:
     ]
 
 
-def week(days: float, seed: int) -> Trace:
-    """Bursts of 4 to 16 hours with 1.3 to 2 times the work that the tenant deserves, pauses of 2 to 10 hours."""
+def week(days: float, seed: int, most: int) -> Trace:
+    """Bursts of 4 to 16 hours with 1.3 to 2 times the work that the tenant deserves, pauses of 2 to 10 hours.
+
+    Jobs of 1, 2, 4 and twice as often 8 devices, no more than `most`.
+    """
     chance = random.Random(seed)
     jobs: list[TracedJob] = []
     for name, deserved in DESERVED.items():
@@ -55,13 +60,13 @@ def week(days: float, seed: int) -> Trace:
         while at < days * DAY:
             end, load = at + chance.uniform(4, 16) * HOUR, chance.uniform(1.3, 2.0) * deserved
             while at < min(end, days * DAY):
-                devices = chance.choice((1, 2, 4, 8, 8))
+                devices = min(most, chance.choice((1, 2, 4, 8, 8)))
                 work = chance.uniform(0.25, 1.0) * LONGEST_S * chance.choice((0.25, 0.5, 1.0))
                 jobs.append(_job(name, at, devices, work))
                 at += devices * work / load * chance.expovariate(1.0)
             at = end + chance.uniform(2, 10) * HOUR
     times = [GANG_EVERY_S * number for number in range(1, int(days * DAY / GANG_EVERY_S))]
-    jobs += [_job("vision", at, GANG, 0.5 * LONGEST_S) for at in times]
+    jobs += [_job(GANGS_OF, at, GANG, 0.5 * LONGEST_S) for at in times]
     jobs.sort(key=lambda job: job.submitted_at)
     return Trace("week", [replace(job, id=number) for number, job in enumerate(jobs, 1)])
 
@@ -108,15 +113,20 @@ def shortfalls(outcome: Outcome, days: float) -> dict[str, float]:
 
 def gangs(outcome: Outcome) -> tuple[float, float]:
     """The longest wait of a gang until it first starts, and the most of a gang's wait by its bound."""
-    big = [job for job in outcome.jobs if job.devices >= GANG]
+    never = float("inf")
+    queue = [job for job in outcome.jobs if job.queue == GANGS_OF]
     longest = worst = 0.0
-    for job in big:
-        started = job.started_at if job.started_at is not None else float("inf")
+    for job in queue:
+        if job.devices < GANG:
+            continue
+        overdue = job.submitted_at + PATIENCE_S
         ahead = sum(
-            other.submitted_at < job.submitted_at and (other.started_at or 0.0) > job.submitted_at for other in big
+            other.submitted_at < job.submitted_at
+            and (never if other.started_at is None else other.started_at) > overdue
+            for other in queue
         )
-        wait, bound = started - job.submitted_at, PATIENCE_S + (ahead + 1) * (LONGEST_S + 60.0)
-        longest, worst = max(longest, wait), max(worst, wait / bound)
+        wait = (never if job.started_at is None else job.started_at) - job.submitted_at
+        longest, worst = max(longest, wait), max(worst, wait / (PATIENCE_S + (ahead + 2) * (LONGEST_S + GRACE_S)))
     return longest, worst
 
 
@@ -129,9 +139,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--days", type=float, default=7.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--most", type=int, default=8, help="devices of the largest job of a burst")
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
-    trace = week(given.days, given.seed)
+    trace = week(given.days, given.seed, given.most)
     outcome = simulate(trace, nodes_of("8xH100:8"), Settings(Policy(), queues=tuple(queues())))
     worst, (longest, by_bound) = shortfalls(outcome, given.days), gangs(outcome)
     measures = measure(outcome)
