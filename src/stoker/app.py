@@ -218,7 +218,7 @@ class App:
             self.changes,
             self.largest_node,
         )
-        self.lending = Lending(self.endpoints, self.clock)
+        self.lending = Lending(self.endpoints, self.clock, PolicyStore(self.database).get)
         self.lender = Carrier(self.changes, (self.lending.step,), name="lender")
         self.models = ModelDesk(registry, PromotionJournal(self.database), self.endpoints, self.clock)
         self.shipments = ShipmentDesk(

@@ -17,10 +17,12 @@ from stoker.control.lending import Counted, Lending, LoadBook, _quantile
 from stoker.endpoint import ReplicaState, Scaling
 from stoker.job import JobKind, JobSpec, JobState, Resources
 from stoker.model import ModelVersion
+from stoker.schedule import Policy
 from stoker.serve import decide as serving
 from tests.control.conftest import stop_all
 
 ANN = Account("ak-ann", "ann", Role.USER, "speech", 0.0)
+ADMIN = Account("ak-root", "root", Role.ADMIN, "default", 0.0)
 BOUNDS = (0.1, 1.0, 10.0)
 
 
@@ -116,6 +118,9 @@ def test_devices_are_lent_to_training_and_taken_back_when_load_rises(app: App) -
     until(app, lambda: running() == set(lent))
     endpoint = app.endpoints.get("bot", ANN)
     assert (endpoint.wanted, endpoint.cause) == (1, "floor")
+
+    app.policy.put(Policy(lend=False), ADMIN)
+    until(app, lambda: app.endpoints.get("bot", ANN).wanted == 3)
 
 
 def test_after_a_restart_no_replica_goes_before_its_window_is_over(tmp_path: Path) -> None:
