@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
+import stoker
 from stoker.errors import BadInput
 from stoker.schedule.policy import BOUNDS, Order, Policy, Preempt, parse
 from stoker.typed import dump, read
@@ -43,3 +45,9 @@ def test_every_number_has_bounds_around_its_default() -> None:
     numbers = {one.name for one in dataclasses.fields(Policy) if type(one.default) in (int, float)}
     assert set(BOUNDS) == numbers
     Policy()
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    source = Path(stoker.__file__).parent
+    text = "\n".join(path.read_text() for path in source.rglob("*.py") if path != source / "schedule" / "policy.py")
+    assert [one.name for one in dataclasses.fields(Policy) if f"policy.{one.name}" not in text] == []

@@ -68,7 +68,6 @@ class Policy:
         3600.0  # device-seconds of a first step
     )
     service_step: Annotated[float, Bounds(1.01, 100.0, tuned=True, log=True)] = 2.0  # each is so many times longer
-    half_life: Annotated[float, Bounds(60.0, 365 * _DAY)] = 7 * _DAY  # seconds after which past use counts half
 
     # preemption
     preempt: Preempt = Preempt.LOWER  # whom a waiting job may displace
@@ -83,11 +82,9 @@ class Policy:
     stream: Annotated[int, Bounds(1, 1000)] = 100  # jobs to come that a placement is judged by
     scatter: Annotated[float, Bounds(0.01, 2.0)] = 0.2  # spread of the CPUs that they want, in their mean
     cpus_wanted: Annotated[float, Bounds(0.0, 2.0)] = 0.7  # share of them that a node's own devices account for
-    prior: Annotated[float, Bounds(0.0, 1e6)] = 64.0  # jobs that the assumed mix counts for beside those seen
 
     # lending between inference and training
     lend: bool = True  # whether replicas that are not needed lend their devices
-    reclaim_within: Annotated[float, Bounds(1.0, _DAY)] = 300.0  # seconds in which lent devices are back
     forecast: Annotated[float, Bounds(0.0, 7 * _DAY)] = 7200.0  # seconds ahead that demand is forecast
     reserve: Annotated[float, Bounds(0.0, 1.0)] = 0.1  # share of the load kept ready above it
 
