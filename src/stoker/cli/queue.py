@@ -139,7 +139,7 @@ def apply(
     json: AsJson = False,
 ) -> None:
     """Set all queues of a file, or none."""
-    found = connect().queues.apply(read_queues(_read(file), source=str(file)), prune=prune)
+    found = connect().queues.apply(queues_in(file), prune=prune)
     if json:
         print_json(found)
     else:
@@ -269,6 +269,11 @@ def _options(
     if window is not None:
         given["windows"] = [read_window(text) for text in window if text.strip()]
     return given
+
+
+def queues_in(file: Path) -> list[Queue]:
+    """The queues of a file, or of standard input for ``-``. Raises BadInput."""
+    return read_queues(_read(file), source=str(file))
 
 
 def _read(file: Path) -> str:

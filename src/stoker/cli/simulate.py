@@ -12,12 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
+from stoker.cli.queue import queues_in
 from stoker.cli.render import AsJson, columns, say
 from stoker.cli.session import connect
 from stoker.cli.texts import t
 from stoker.cluster import Node
 from stoker.errors import BadInput
 from stoker.job import FINAL
+from stoker.queue import check_tree
 from stoker.schedule.policy import parse
 from stoker.simulate import Outcome, Settings, Trace, simulate
 from stoker.simulate.measures import Measures, measure
@@ -36,6 +38,7 @@ Cluster = Annotated[
 ]
 Given = Annotated[str, typer.Option("--policy", metavar="NAME=VALUE,...", help="What differs from the default.")]
 JobCount = Annotated[int, typer.Option("--jobs", min=0, help="Only the first so many jobs; 0: all.")]
+MayPreempt = Annotated[bool, typer.Option("--preemptible", help="Let jobs of the trace be preempted.")]
 PerNode = Annotated[int, typer.Option(min=1, max=64, help="Jobs of more devices than this take whole nodes.")]
 
 
@@ -46,6 +49,10 @@ def simulation(
     against: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE,...", help="Another policy to compare with.")
     ] = None,
+    queues: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Queues of the jobs, as stoker queue apply takes them.")
+    ] = None,
+    preemptible: MayPreempt = False,
     jobs: JobCount = 0,
     devices_per_node: PerNode = 8,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a page with plots there.")] = None,
@@ -55,10 +62,13 @@ def simulation(
     policies = {text or t("default"): parse(text) for text in (policy, *(against or ()))}
     if out is not None and not out.parent.is_dir():
         raise BadInput(f"--out {out} was given; there is no folder {out.parent}")
-    read = open_trace(trace, devices_per_node).first(jobs)
+    shared = () if queues is None else queues_in(queues)
+    check_tree(shared)
+    read = open_trace(trace, devices_per_node, preemptible=preemptible).first(jobs)
     nodes = open_cluster(cluster, read, devices_per_node, history=trace == _HISTORY)
     outcomes = {
-        name: simulate(read, nodes, Settings(one, progress=progress(name))) for name, one in policies.items()
+        name: simulate(read, nodes, Settings(one, shared, progress=progress(name)))
+        for name, one in policies.items()
     }
     measures = {name: measure(outcome) for name, outcome in outcomes.items()}
     if out is not None:
@@ -74,10 +84,13 @@ def simulation(
         say(t("written: {path}", path=out))
 
 
-def open_trace(name: str, devices_per_node: int) -> Trace:
-    """The trace in a file, or what the platform's jobs were like. Raises BadInput."""
-    if name != _HISTORY:
-        return read_trace(Path(name), devices_per_node=devices_per_node)
+def open_trace(name: str, devices_per_node: int, *, preemptible: bool) -> Trace:
+    """The trace in a file, or what the platform's jobs were like; all `preemptible` if so. Raises BadInput."""
+    trace = _history() if name == _HISTORY else read_trace(Path(name), devices_per_node=devices_per_node)
+    return trace.preemptible() if preemptible else trace
+
+
+def _history() -> Trace:
     found = connect().jobs.list(states=list(FINAL), limit=_MOST_JOBS)
     if not found:
         raise BadInput("the platform has no jobs that have ended yet; give a trace file instead")

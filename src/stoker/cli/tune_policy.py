@@ -15,6 +15,7 @@ from stoker.cli.simulate import (
     Cluster,
     Given,
     JobCount,
+    MayPreempt,
     PerNode,
     TraceName,
     head,
@@ -39,6 +40,7 @@ def tune_policy(
         float, typer.Option(min=0.1, max=0.9, help="Share of the jobs, the last ones, that judge.")
     ] = 0.4,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
+    preemptible: MayPreempt = False,
     jobs: JobCount = 0,
     devices_per_node: PerNode = 8,
     out: Annotated[
@@ -51,7 +53,7 @@ def tune_policy(
         raise BadInput(f'--objective "{objective}" was given; allowed are {", ".join(OBJECTIVES)}')
     if out is not None and not out.parent.is_dir():
         raise BadInput(f"--out {out} was given; there is no folder {out.parent}")
-    base, read = parse(policy), open_trace(trace, devices_per_node).first(jobs)
+    base, read = parse(policy), open_trace(trace, devices_per_node, preemptible=preemptible).first(jobs)
     nodes = open_cluster(cluster, read, devices_per_node, history=trace == "history")
     found = tune(
         read,

@@ -50,6 +50,11 @@ class Trace:
         low, high = round(begin * len(self.jobs)), round(end * len(self.jobs))
         return replace(self, jobs=self.jobs[low:high])
 
+    def preemptible(self) -> Trace:
+        """The same with jobs that may be preempted and run again, saving themselves as the policy assumes."""
+        jobs = [replace(job, spec=replace(job.spec, preemptible=True)) for job in self.jobs]
+        return replace(self, jobs=jobs)
+
     @property
     def span(self) -> float:
         """Seconds from the first submission to the last."""
