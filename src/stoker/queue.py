@@ -128,7 +128,7 @@ def check_tree(queues: Collection[Queue]) -> None:
         if queue.parent and queue.parent not in by_name:
             raise BadInput(
                 f'queue "{queue.name}" has the parent "{queue.parent}", which does not exist'
-                f"{near(queue.parent, by_name)}",
+                f"{near(queue.parent, by_name.keys() - {queue.name})}",
                 param="parent",
             )
         _check_depth(queue, by_name)
