@@ -253,6 +253,16 @@ def test_others_are_being_ended_for_it() -> None:
 # the forecast
 
 
+def test_it_starts_when_others_have_had_their_time_alone() -> None:
+    """A minute is everybody's (`Policy.min_runtime`); then a lower priority goes, within its grace."""
+    lower = running(1, on("a", 0, 1), resources=gpus(2), preemptible=True, ago=20.0, priority=10, time_limit=7200.0)
+    found = ask([node("a", gpus=2)], [job(2, resources=gpus(2), priority=60)], [lower])
+    assert found.forecast.at == found.forecast.latest == found.at + 40.0 + lower.spec.grace
+    patient = replace(lower, spec=replace(lower.spec, preemptible=False))
+    later = ask([node("a", gpus=2)], [job(2, resources=gpus(2), priority=60)], [patient])
+    assert later.forecast.latest == later.at + 7180.0 + lower.spec.grace
+
+
 def test_the_start_follows_from_limits_and_from_how_long_such_jobs_really_ran() -> None:
     active = [running(1, on("a", 0, 1), resources=gpus(2), time_limit=1000.0, ago=100.0)]
     snapshot = Snapshot(NOW, [node("a", gpus=2)], [job(2, resources=gpus(2))], active)

@@ -26,6 +26,7 @@ from stoker.topology import format_topology
 
 _OFFERED = 5
 _TRIED = 4  # of one kind, from the smallest on, where room alone does not decide
+_MOMENTS = 3  # at which others may first be displaced
 _MINUTE = 60.0
 _MOST_PRIORITY = 100
 _NAMED = 4  # nodes named of where it would start
@@ -64,14 +65,31 @@ def by_waiting(snapshot: Snapshot, job: Job, plan: Plan, at: float | None, pool:
     """That it starts at `at` if nothing changes but that what has a time limit has ended by then."""
     if at is None or at <= snapshot.now:
         return ()
-    later = replace(
-        snapshot, now=at, active=[one for one in snapshot.active if _latest_end(one, snapshot.now) > at]
-    )
-    start = Trial(later, job, plan, pool).start(job.spec)
+    start = Trial(_later(snapshot, at), job, plan, pool).start(job.spec)
     if start is None:
         return ()
     nodes = tuple(placement.node for placement in start.placements)
     return (Change(ChangeKind.WAIT, {"in_s": at - snapshot.now, "at": at}, 1.0, nodes[:_NAMED]),)
+
+
+def by_displacing(snapshot: Snapshot, job: Job, plan: Plan, pool: Pool) -> float | None:
+    """When it starts because others, who are left alone until then, are ended for it; None: that was not found."""
+    wake_at = plan.wake_at
+    for _ in range(_MOMENTS):
+        if wake_at is None or wake_at <= snapshot.now or not any(one.spec.preemptible for one in snapshot.active):
+            return None
+        then = decide(_later(snapshot, wake_at), pool)
+        for one in then.preempts:
+            if one.job.id == job.id:
+                return wake_at + max(victim.spec.warning + victim.spec.grace for victim in one.victims)
+        snapshot, wake_at = replace(snapshot, now=wake_at), then.wake_at
+    return None
+
+
+def _later(snapshot: Snapshot, at: float) -> Snapshot:
+    """At that moment, when what has a time limit has ended by then and nothing else has changed."""
+    active = [one for one in snapshot.active if _latest_end(one, snapshot.now) > at]
+    return replace(snapshot, now=at, active=active)
 
 
 def _latest_end(job: Job, now: float) -> float:

@@ -27,7 +27,7 @@ from stoker.explanation import (
 from stoker.foreign import ForeignJob
 from stoker.job import Job, JobSpec
 from stoker.queue import DEFAULT
-from stoker.schedule.changes import apart, by_waiting, changes
+from stoker.schedule.changes import apart, by_displacing, by_waiting, changes
 from stoker.schedule.decide import decide
 from stoker.schedule.dependencies import Answer, held
 from stoker.schedule.elastic import least
@@ -418,4 +418,8 @@ def _forecast(
         return Forecast(at, at, learnt=lasting.count, accuracy=accuracy)
     if cause not in _HELD_UP:
         return Forecast(why="blocked", learnt=lasting.count, accuracy=accuracy)
-    return forecast(case.snapshot.now, case.job, rivals, holding, case.field, lasting, accuracy)
+    by_ends = forecast(case.snapshot.now, case.job, rivals, holding, case.field, lasting, accuracy)
+    displacing = by_displacing(case.snapshot, case.job, case.plan, case.pool)
+    if displacing is None or (by_ends.at is not None and by_ends.at <= displacing):
+        return by_ends
+    return Forecast(displacing, displacing, learnt=lasting.count, accuracy=accuracy)
