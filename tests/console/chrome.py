@@ -61,13 +61,21 @@ class Chrome:
         for key in keys:
             self.driver.switch_to.active_element.send_keys(key)
 
-    def wait(self, true: Callable[[], T], seconds: float = 20.0) -> T:
+    def wait(self, true: Callable[[], T], seconds: float = 60.0) -> T:
         """What `true` answers once it is truthy; fails loudly otherwise."""
         deadline = time.monotonic() + seconds
         while not (answer := true()):
             assert time.monotonic() < deadline, "it did not happen in time"
             time.sleep(0.05)
         return answer
+
+    def one_window(self) -> None:
+        """Only the first window stays, whatever an earlier test left open."""
+        first, *others = self.driver.window_handles
+        for other in others:
+            self.driver.switch_to.window(other)
+            self.driver.close()
+        self.driver.switch_to.window(first)
 
     def width(self, pixels: int, height: int = 900) -> None:
         metrics = {"width": pixels, "height": height, "deviceScaleFactor": 1, "mobile": False}

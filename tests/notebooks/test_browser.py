@@ -41,8 +41,9 @@ def test_from_the_console_to_a_cell(site: Platform, browser: Chrome, tmp_path: P
         name="explore", folder=str(tmp_path), idle=3600.0, resources=Resources(accelerators=1)
     )
     job = site.app.notebooks.start(request, site.admin).job.id
+    browser.one_window()
     browser.open("/notebooks")
-    browser.wait(lambda: browser.all("td .st-ready"), seconds=60)  # the page looks again by itself
+    browser.wait(lambda: browser.all("td .st-ready"), seconds=180)  # the page looks again by itself
     browser.choose("zh", "dark")
     browser.open("/notebooks")
     browser.photograph("notebooks-zh-dark", 1100)
@@ -57,7 +58,7 @@ def test_from_the_console_to_a_cell(site: Platform, browser: Chrome, tmp_path: P
     browser.wait(lambda: len(browser.driver.window_handles) == 2)
     console, lab = browser.driver.window_handles
     browser.driver.switch_to.window(lab)
-    browser.wait(lambda: browser.all(".jp-LauncherCard"), seconds=90)
+    browser.wait(lambda: browser.all(".jp-LauncherCard"), seconds=240)
     assert "token" not in browser.script("return location.href")
     _run_a_cell(browser)
     browser.photograph("jupyterlab", 1440)
@@ -66,7 +67,7 @@ def test_from_the_console_to_a_cell(site: Platform, browser: Chrome, tmp_path: P
     browser.open("/notebooks")  # the console's session is what it was
     browser.one(f"#stop-{job} summary").click()
     browser.one(f"#stop-{job} form button").click()
-    browser.wait(lambda: site.app.jobs.get(job, site.admin).state is JobState.CANCELLED, seconds=60)
+    browser.wait(lambda: site.app.jobs.get(job, site.admin).state is JobState.CANCELLED, seconds=180)
     browser.driver.switch_to.window(lab)
     browser.driver.refresh()
     browser.wait(lambda: "has ended" in browser.text("main"))
@@ -74,11 +75,11 @@ def test_from_the_console_to_a_cell(site: Platform, browser: Chrome, tmp_path: P
 
 def _run_a_cell(browser: Chrome) -> None:
     browser.one('.jp-LauncherCard[data-category="Notebook"]').click()
-    editor = browser.wait(lambda: browser.all(".jp-Notebook .jp-Cell .cm-content"), seconds=60)[0]
-    browser.wait(lambda: "Idle" in browser.text(".jp-StatusBar-Widget, #jp-main-statusbar"), seconds=60)
+    editor = browser.wait(lambda: browser.all(".jp-Notebook .jp-Cell .cm-content"), seconds=180)[0]
+    browser.wait(lambda: "Idle" in browser.text(".jp-StatusBar-Widget, #jp-main-statusbar"), seconds=180)
     editor.click()
     editor.send_keys("6 * 7", Keys.SHIFT + Keys.ENTER)
-    browser.wait(lambda: browser.text(".jp-OutputArea-output pre").strip() == "42", seconds=60)
+    browser.wait(lambda: browser.text(".jp-OutputArea-output pre").strip() == "42", seconds=180)
 
 
 def _cannot_reach_the_console(browser: Chrome, console: str) -> None:
@@ -98,17 +99,17 @@ def test_with_a_name_of_its_own_an_admin_opens_somebody_elses(
 ) -> None:
     """Browsers know every name below localhost as this machine. The tab stays open and nobody is at it."""
     zhang = site.app.accounts.authenticate(site.key(Role.USER))
-    job = site.app.notebooks.start(NotebookRequest(folder=str(tmp_path), idle=20.0), zhang).job.id
+    job = site.app.notebooks.start(NotebookRequest(folder=str(tmp_path), idle=60.0), zhang).job.id
     site.app.notebooks.site = Site(f"http://*.localhost:{site.app.notebooks.site.port}")
-    browser.driver.switch_to.window(browser.driver.window_handles[0])
-    browser.wait(lambda: site.app.notebooks.get(job, site.admin).ready, seconds=60)
+    browser.one_window()
+    browser.wait(lambda: site.app.notebooks.get(job, site.admin).ready, seconds=180)
     browser.open(f"/notebooks/{job}/open")
-    browser.wait(lambda: browser.all(".jp-LauncherCard"), seconds=90)
+    browser.wait(lambda: browser.all(".jp-LauncherCard"), seconds=240)
     assert browser.script("return location.hostname") == f"notebook-{job}.localhost"
     assert "stoker" not in browser.script("return document.cookie")  # not even what says the language
     _run_a_cell(browser)
-    browser.wait(lambda: site.app.jobs.get(job, site.admin).state.final, seconds=90)
-    assert "nobody used it for 20 s" in site.app.jobs.get(job, site.admin).message
+    browser.wait(lambda: site.app.jobs.get(job, site.admin).state.final, seconds=240)
+    assert "nobody used it for 1 min" in site.app.jobs.get(job, site.admin).message
 
 
 def test_no_such_key_was_made(site: Platform) -> None:
