@@ -82,6 +82,7 @@ def _made_up(draw: random.Random) -> JobSpec:
         nodes=draw.choice([1, 1, 1, 2, 4]),
         time_limit=draw.choice([600.0, 3600.0, 86400.0]),
         priority=draw.choice([20, 50, 70]),
+        preemptible=draw.random() < 0.5,
     )
 
 
