@@ -106,6 +106,17 @@ class CanProbe(Protocol):
 
 
 @runtime_checkable
+class CanTellSaves(Protocol):
+    """Engines that can be told, by what touches the file STOKER_SAVED names, that a job's work so far is safe."""
+
+    def saved(self, keys: Sequence[Key]) -> Mapping[Key, float]:
+        """When each of `keys` last told so, seconds since the epoch; who never did is absent.
+
+        One question to the engine's system, however many keys there are. Raises Away.
+        """
+
+
+@runtime_checkable
 class CanNotify(Protocol):
     """Engines that tell at once when an order began or ended; the others are asked every few seconds."""
 

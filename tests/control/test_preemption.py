@@ -11,6 +11,7 @@ import pytest
 from stoker.app import App
 from stoker.cluster import Node
 from stoker.control.preemption import preempt
+from stoker.control.saves import EVERY_S
 from stoker.engine import Key, Order
 from stoker.job import JobSpec, JobState, Resources
 from stoker.store.jobs import JobStore
@@ -73,6 +74,90 @@ def test_one_that_its_engine_has_lost_is_requeued_all_the_same(bench: Bench, eng
     del engine.orders[Key(job, 1)]
     bench.tick()
     assert bench.job(job).state in (JobState.PENDING, JobState.STARTING)
+
+
+class Telling(ScriptedEngine):
+    """Knows when its jobs saved themselves, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saves: dict[Key, float] = {}
+        self.asked_for: list[int] = []  # jobs of each question
+
+    def inventory(self) -> tuple[Node, ...]:
+        self._answer()
+        return (Node(f"{self.name}-1", self.name, 100, 1 << 40),)
+
+    def saved(self, keys: Sequence[Key]) -> Mapping[Key, float]:
+        self._answer()
+        self.asked_for.append(len(keys))
+        return {key: at for key, at in self.saves.items() if key in keys}
+
+
+@pytest.mark.parametrize("count", [1, 90])
+def test_an_engine_is_asked_as_often_for_many_jobs_as_for_one(tmp_path: Path, count: int) -> None:
+    engine = Telling()
+    bench = Bench(tmp_path, engine)
+    jobs = [bench.add() for _ in range(count)]
+    bench.tick()
+    for job in jobs:
+        engine.say(job, JobState.RUNNING)
+    bench.clock.advance(EVERY_S)
+    for _ in range(60):  # a minute, and many passes in it
+        bench.tick()
+        bench.tick()
+        bench.clock.advance(1.0)
+    assert engine.asked_for == [count] * 12
+    bench.database.close()
+
+
+def test_what_an_attempt_saved_counts_for_it_alone(tmp_path: Path) -> None:
+    engine = Telling()
+    bench = Bench(tmp_path, engine)
+    job = begun(bench, engine)
+    engine.saves[Key(job, 1)] = saved = bench.clock.now() + 3.0
+    bench.clock.advance(EVERY_S)
+    bench.tick()
+    assert bench.job(job).checkpointed_at == saved
+    engine.saves[Key(job, 1)] = bench.clock.now() + 1e9  # a clock that is wrong
+    bench.clock.advance(EVERY_S)
+    bench.tick()
+    assert bench.job(job).checkpointed_at == bench.clock.now()
+    old = bench.job(job)
+    engine.say(job, JobState.NODE_FAIL, ended_at=99.0)
+    bench.tick()
+    bench.tick()
+    assert (bench.job(job).attempt, bench.job(job).checkpointed_at) == (2, None)
+    bench.store.note_saved([old])  # told late, of the attempt before
+    assert bench.job(job).checkpointed_at is None
+    engine.say(job, JobState.RUNNING, attempt=2)
+    bench.clock.advance(EVERY_S)
+    bench.tick()
+    assert bench.job(job).checkpointed_at is None
+    bench.database.close()
+
+
+def test_the_one_goes_that_saved_itself_last(app: App, tmp_path: Path) -> None:
+    """It is the older one of two: without its word, the younger one would have gone."""
+    who = admin_of(app)
+    low = {"resources": Resources(accelerators=4), "priority": 10, "preemptible": True, "min_runtime": 0.0}
+    go = tmp_path / "go"
+    saves = f'while [ ! -e {go} ]; do sleep 0.02; done; touch "$STOKER_SAVED"; sleep 600'
+    older, younger = (
+        runs(app, app.jobs.submit([JobSpec(command=("sh", "-c", text), **low)], who)[0], who)  # type: ignore[arg-type]
+        for text in (saves, "sleep 600")
+    )
+    assert "nothing tells of a checkpoint" in "".join(app.jobs.why(older.id, who).evidence)
+    go.touch()
+    saved = until(app, older, who, lambda now: now.checkpointed_at is not None)
+    assert (saved.checkpointed_at or 0.0) > younger.submitted_at
+    assert "since it last saved itself" in "".join(app.jobs.why(older.id, who).evidence)
+    [urgent] = app.jobs.submit([JobSpec(command=("true",), resources=Resources(accelerators=1), priority=90)], who)
+    ended(app, urgent, who)
+    told = [event.message for event in app.jobs.events(older.id, who) if event.reason == "Preempted"]
+    assert len(told) == 1
+    assert told[0].startswith(f"preempted for job {urgent.id}, of priority 90; loses ")
+    assert app.jobs.get(younger.id, who).state is JobState.RUNNING
 
 
 def test_whoever_cancels_it_meanwhile_wins(app: App) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.engine import CanDrain, CanForget, CanNotify, CanProbe, Engine, Key, Observation, Order
+from stoker.engine import CanDrain, CanForget, CanNotify, CanProbe, CanTellSaves, Engine, Key, Observation, Order
 from stoker.errors import NotFound
 from stoker.job import JobSpec, JobState, Placement, Resources
 
@@ -57,6 +57,7 @@ def begun(engine: Engine, key: Key) -> Observation:
 
 class EngineContract:
     devices_seen = b"1,3\n"  # what a job that holds devices 1 and 3 is shown
+    tells_saves = True  # False: there is no file that both the job and the platform see
     private_modes = ("700", "600")  # of the folder of private files, and of a file in it
 
     @pytest.fixture
@@ -244,6 +245,19 @@ class EngineContract:
             pytest.skip("this engine hands no probe back")
         self.run(engine, shell('printf \'{"a":1}\\n{"b"\' >> $STOKER_PROBE'))
         assert engine.probe(Key(1, 1)) == b'{"a":1}\n'
+
+    def test_a_job_tells_when_its_work_is_safe(self, engine: Engine) -> None:
+        assert isinstance(engine, CanTellSaves)
+        before = time.time()
+        told, silent = (
+            order(engine, shell(text), job=n) for n, text in ((1, 'touch "$STOKER_SAVED"'), (2, "true"))
+        )
+        engine.submit([told, silent])
+        for one in (told, silent):
+            assert end_of(engine, one.key).state is JobState.SUCCEEDED
+        saved = engine.saved([told.key, silent.key, Key(99, 1)])
+        assert list(saved) == ([told.key] if self.tells_saves else [])
+        assert all(before - 2 <= at <= time.time() + 2 for at in saved.values())
 
     def test_attempts_are_apart(self, engine: Engine) -> None:
         for attempt in (1, 2):

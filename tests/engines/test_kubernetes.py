@@ -29,6 +29,7 @@ def reopen(site: Site) -> Reopen:
 
 class TestContract(EngineContract):
     devices_seen = b"0,1\n"  # a container counts its own
+    tells_saves = False
     private_modes = ("1777", "444")  # of a Secret's volume: the container around it is what keeps others away
 
 

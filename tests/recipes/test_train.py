@@ -93,11 +93,13 @@ def test_a_killed_training_ends_as_if_it_had_not_been_killed(base: Path, data: P
     config = {**FAST, "epochs": 20, "lora_dropout": 0.1, "precision": "fp32"}
     whole = run("train", tmp_path / "whole", config, base=base, data=data)
     spec = write_spec(tmp_path / "killed", "train", config, base=base, data=data)
-    with start("train", spec) as process:
+    saved = tmp_path / "saved"
+    with start("train", spec, STOKER_SAVED=str(saved)) as process:
         checkpoints = tmp_path / "killed" / "train-scratch" / "checkpoints"
-        while process.poll() is None and not list(checkpoints.glob("step-*")):
+        while process.poll() is None and not saved.exists():
             time.sleep(0.01)
         process.kill()
+    assert list(checkpoints.glob("step-*"))  # what it says is saved, is
     assert not (tmp_path / "killed" / "train").exists()
     resumed = run("train", tmp_path / "killed", config, base=base, data=data)
     phases = [line["text"] for line in reports(tmp_path / "killed", "train") if line["kind"] == "phase"]

@@ -14,7 +14,7 @@ from stoker.queue import Queue
 from stoker.schedule import Plan, Policy, Snapshot, decide
 from stoker.schedule.policy import Preempt as Whom
 from stoker.schedule.pool import field_of
-from stoker.schedule.victims import lost
+from stoker.schedule.victims import loses, lost
 
 NOW = 1_000_000.0
 AT_ONCE = Policy(min_runtime=0.0)
@@ -335,7 +335,21 @@ def test_it_comes_to_rest(snapshot: Snapshot) -> None:
         raise AssertionError(f"after {ends} preemptions it still goes on")
 
 
+def test_what_is_lost_is_said_with_what_that_rests_on() -> None:
+    silent = running(1, ("a", 0, 8), age=7200.0)
+    saved = dataclasses.replace(silent, checkpointed_at=NOW - 240)
+    signal = running(1, ("a", 0, 8), age=7200.0, checkpoint_signal="USR1")
+    every = running(1, ("a", 0, 8), age=7205.0, checkpoint_every=600.0)
+    assert [loses(one, NOW, AT_ONCE) for one in (silent, saved, signal, every)] == [
+        "loses 2 h of work: nothing tells of a checkpoint",
+        "loses 4 min of work, since it last saved itself",
+        "loses nothing: it is told to save itself",
+        "loses 5 s of work, if it saves itself every 10 min",
+    ]
+
+
 def test_work_lost_is_counted_in_device_seconds() -> None:
+    assert lost(running(1, ("a", 0, 4), age=90_000.0), NOW, Policy()) == 4 * (90_000.0 + 60.0)
     policy = Policy(restart=60.0, checkpoint_every=1800.0)
     assert lost(running(1, ("a", 0, 4), ("b", 0, 4), age=100.0), NOW, policy) == 8 * (100.0 + 60.0)
     assert lost(running(1, ("a", 0, 4), age=9_000.0), NOW, policy) == 4 * (1800.0 + 60.0)

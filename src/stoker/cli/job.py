@@ -57,6 +57,7 @@ def describe(found: Job) -> str:
             (t("submitted"), moment(found.submitted_at)),
             (t("started"), moment(found.started_at)),
             (t("ended"), moment(found.ended_at)),
+            (t("last saved"), moment(found.checkpointed_at)),
             (t("ran for"), format_clock(squeue.elapsed(found, time.time())) if found.started_at else ""),
             (t("time limit"), format_duration(spec.time_limit) if spec.time_limit else ""),
             (t("priority"), str(spec.priority)),

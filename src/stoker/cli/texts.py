@@ -91,6 +91,7 @@ ZH: Mapping[str, str] = {
     "submitted": "提交时间",
     "started": "开始时间",
     "ended": "结束时间",
+    "last saved": "最近保存",
     "ran for": "运行时长",
     "time limit": "时间上限",
     "priority": "优先级",

@@ -20,6 +20,7 @@ from stoker.errors import BadInput, NotFound, Unfit
 from stoker.finding import Finding
 from stoker.job import Job, JobEvent, JobKind, JobSpec, JobState
 from stoker.schedule import unfit
+from stoker.schedule.victims import loses
 from stoker.store.jobs import Filter, JobStore, Move
 from stoker.telemetry import Telemetry, read_telemetry
 from stoker.typed import dump
@@ -194,6 +195,8 @@ class JobDesk:
         queues = job.state is JobState.PENDING and job.reason not in _NOT_IN_LINE
         ahead = self._store.ahead(job, limit=_NAMED) if queues else []
         holders = self._store.find(Filter(states=_HOLDING), limit=_NAMED) if queues else []
+        now = self._clock.now()
+        may_go = job.spec.preemptible and job.state is JobState.RUNNING
         return explain(
             job,
             ahead=_as_seen(
@@ -202,7 +205,8 @@ class JobDesk:
             holders=_as_seen(holders, who, len(holders)),
             tail=self._tail(job) if job.state.final and job.attempt else b"",
             error=self._telemetry(job).error,
-            now=self._clock.now(),
+            now=now,
+            loses=loses(job, now, self._dispatcher.seen.policy) if may_go else "",
         )
 
     def wait_change(self, since: int, timeout: float) -> int:

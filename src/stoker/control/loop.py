@@ -23,6 +23,7 @@ from stoker.control.past import Past
 from stoker.control.patience import CALLED_BACK, PATIENCE_S, Patience
 from stoker.control.preemption import preemptions
 from stoker.control.roster import Roster
+from stoker.control.saves import EVERY_S, Saves
 from stoker.control.speeds import speeds_of
 from stoker.engine import Key, Observation, Order
 from stoker.errors import StokerError
@@ -80,6 +81,7 @@ class Dispatcher:
         self._usage: Usage = {}
         self._policy = policy
         self._past = Past(store)
+        self._saves = Saves(store, roster, clock)
         self._wake = threading.Event()
         self._stopping = False
         self._breath = _LEAST_BREATH
@@ -154,10 +156,11 @@ class Dispatcher:
         self._hand_over_again()
         self._call_back()
         self._end_stopping()
+        self._note_saved()
         snapshot = self._snapshot()
         plan = decide(snapshot, self._pool)
         self.waits = plan.waits
-        self._apply(plan)
+        self._apply(plan, snapshot)
         self._breath = _breath(plan)
         self.seen = replace(snapshot, pending=self._ledger.pending(), active=self._ledger.active())
         self.decided = self.seen, replace(plan, starts=(), fails={})
@@ -232,6 +235,10 @@ class Dispatcher:
             if job.state is JobState.STOPPING and not said.state.final:
                 self._fleet.end(job)
 
+    def _note_saved(self) -> None:
+        for job in self._saves.news(self._ledger.active()):
+            self._ledger.note(job)
+
     def _count_use(self, now: float) -> None:
         """What was held since the last pass, by those that ran at its end."""
         if self._consumption is not None:
@@ -261,7 +268,7 @@ class Dispatcher:
             served=served,
         )
 
-    def _apply(self, plan: Plan) -> None:
+    def _apply(self, plan: Plan, snapshot: Snapshot) -> None:
         now = self._clock.now()
         fails = [(self._ledger.get(job_id), why) for job_id, why in plan.fails.items()]
         failed = self._move(
@@ -272,7 +279,7 @@ class Dispatcher:
             ]
         )
         self._submit(self._move([_starting(start) for start in plan.starts]))
-        for job in self._move(preemptions(plan)):
+        for job in self._move(preemptions(plan, snapshot)):
             self._fleet.end(job)
         if failed:
             self.wake()  # others may have waited for these
@@ -303,6 +310,8 @@ class Dispatcher:
             dues.append(PATIENCE_S)
         if any(job.engine in silent for job in self._ledger.active()):
             dues.append(_ASK_SECONDS)
+        if self._saves.expected(self._ledger.active()):
+            dues.append(EVERY_S)
         return min(dues, default=None)
 
 

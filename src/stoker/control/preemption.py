@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from stoker.engine import Observation
 from stoker.job import Job, JobState
-from stoker.schedule import Plan, Preempt, Relocate
+from stoker.schedule import Plan, Preempt, Relocate, Snapshot
+from stoker.schedule.victims import loses
 from stoker.store.jobs import JobStore, Move
 
 REASON = "Preempted"
@@ -29,20 +30,20 @@ def preempt(store: JobStore, job_ids: Iterable[int], why: str, now: float) -> li
     return store.move(moves, at=now, durable=True)
 
 
-def preemptions(plan: Plan) -> list[Move]:
-    """What is written down of those that give way to others."""
-    ended = [_giving_way(one, victim) for one in plan.preempts for victim in one.victims]
-    return [*ended, *(_moving(move) for move in plan.moves)]
+def preemptions(plan: Plan, seen: Snapshot) -> list[Move]:
+    """What is written down of those that give way to others, as decided on what was `seen`."""
+    ended = [_giving_way(one, victim, seen) for one in plan.preempts for victim in one.victims]
+    return [*ended, *(_moving(move, seen) for move in plan.moves)]
 
 
-def _giving_way(one: Preempt, victim: Job) -> Move:
+def _giving_way(one: Preempt, victim: Job, seen: Snapshot) -> Move:
     job = one.job
-    why = f"preempted for job {job.label}, of priority {job.spec.priority}"
+    why = f"preempted for job {job.label}, of priority {job.spec.priority}; {loses(victim, seen.now, seen.policy)}"
     return Move(victim, JobState.STOPPING, REASON, why, {"gives_way_to": job.id})
 
 
-def _moving(move: Relocate) -> Move:
-    why = f"starts again elsewhere: {move.buys}"
+def _moving(move: Relocate, seen: Snapshot) -> Move:
+    why = f"starts again elsewhere: {move.buys}; {loses(move.job, seen.now, seen.policy)}"
     return Move(move.job, JobState.STOPPING, REASON, why, {"gives_way_to": move.room_for.id, "moves": True})
 
 

@@ -58,6 +58,7 @@ def save(
         _flush(written)
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
+    _flush(folder)
     for old in _all(folder)[:-KEPT]:
         shutil.rmtree(old)
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stoker import probe
 from stoker.depot import Depot
 from stoker.errors import StokerError
 
@@ -20,6 +21,7 @@ class Shelf:
     here: Path
     depot: Depot | None = None  # None: nothing needs to be done
     location: str = ""
+    lasts: bool = True  # `here` outlives a killed attempt
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "shelf"))
     _sending: Future[None] | None = None
 
@@ -36,10 +38,15 @@ class Shelf:
                 return
 
     def keep(self, name: str) -> None:
-        """Let the depot hold the last of the folders below `name`, and no older one. Returns at once."""
+        """Let the depot hold the last of the folders below `name`, and no older one. Returns at once.
+
+        The platform is told that the work is saved once it outlives this node.
+        """
         self.settle()
         if self.depot is not None:
             self._sending = self._threads.submit(self._keep, self.depot, name)
+        elif self.lasts:
+            probe.saved()
 
     def settle(self) -> None:
         """Until nothing is being sent: before what is being sent may be removed here."""
@@ -57,6 +64,7 @@ class Shelf:
         try:
             *_, last = sorted(path.name for path in (self.here / name).iterdir() if not path.name.startswith("."))
             depot.put(self.here / name / last, f"{self.location}/{name}/{last}")
+            probe.saved()
             for older in depot.names(f"{self.location}/{name}"):
                 if older < last:
                     depot.remove(f"{self.location}/{name}/{older}")

@@ -139,7 +139,7 @@ def _shelf(scratch: str, partial: Path) -> Shelf:
     if is_remote(scratch):
         shelf = Shelf(cache.folder("scratch") / cache.name_of(scratch), places.depot(), scratch)
     else:
-        shelf = Shelf(places.fetch(scratch) if scratch else partial / _NO_SCRATCH)
+        shelf = Shelf(places.fetch(scratch) if scratch else partial / _NO_SCRATCH, lasts=bool(scratch))
     shelf.here.mkdir(parents=True, exist_ok=True)
     return shelf
 

@@ -75,7 +75,7 @@ class Policy:
     turn: Annotated[float, Bounds(0.0, 30 * _DAY, tuned=True, log=True)] = (
         3600.0  # seconds until equals may displace it
     )
-    checkpoint_every: _Seconds = 1800.0  # where a job does not tell
+    checkpoint_every: _Seconds = 30 * _DAY  # at most so much is lost of a job that tells nothing
     restart: _Seconds = 60.0  # that a job loses when it is placed anew
 
     # placement: what free room is worth, see schedule/worth.py

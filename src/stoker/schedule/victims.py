@@ -17,6 +17,7 @@ from stoker.cluster import WHOLE, Place
 from stoker.job import Job, JobSpec, Placement
 from stoker.schedule.policy import Policy
 from stoker.schedule.trial import Trial
+from stoker.units import format_duration
 
 _CPUS_PER_DEVICE = 64.0  # so many CPUs of a job without devices count as one
 _LOOKED_AT = 64  # nodes that are looked at closely, at least; those that seem cheapest
@@ -59,6 +60,18 @@ def unsaved(job: Job, now: float, policy: Policy) -> float:
     if job.spec.checkpoint_every is not None:
         return age % job.spec.checkpoint_every
     return min(age, policy.checkpoint_every)
+
+
+def loses(job: Job, now: float, policy: Policy) -> str:
+    """What `unsaved` is and rests on, for people: ``loses 4 min of work, since it last saved itself``."""
+    if job.started_at is None or job.spec.checkpoint_signal:
+        return "loses nothing: it is told to save itself"
+    span = format_duration(unsaved(job, now, policy))
+    if job.checkpointed_at is not None:
+        return f"loses {span} of work, since it last saved itself"
+    if job.spec.checkpoint_every is not None:
+        return f"loses {span} of work, if it saves itself every {format_duration(job.spec.checkpoint_every)}"
+    return f"loses {span} of work: nothing tells of a checkpoint"
 
 
 def lost(job: Job, now: float, policy: Policy) -> float:

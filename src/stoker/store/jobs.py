@@ -109,6 +109,13 @@ class JobStore:
                 connection.execute(events.insert(), [_event(job, at) for job in moved])
             return moved
 
+    def note_saved(self, saved: Sequence[Job]) -> None:
+        """Write down when these last saved themselves; not of one that is in another attempt. No event."""
+        rows = [{"of": job.id, "in_attempt": job.attempt, "at": job.checkpointed_at} for job in saved]
+        if rows:
+            with self._database.write(durable=False) as connection:
+                connection.execute(_NOTE_SAVED, rows)
+
     def get(self, job_id: int) -> Job:
         with self._database.read() as connection:
             found = _by_ids(connection, [job_id])
@@ -292,6 +299,13 @@ _LOCKED = (
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(jobs.c.id)
     .with_for_update()
+)
+
+
+_NOTE_SAVED = (
+    jobs.update()
+    .where(jobs.c.id == bindparam("of"), jobs.c.attempt == bindparam("in_attempt"))
+    .values(checkpointed_at=bindparam("at"))
 )
 
 

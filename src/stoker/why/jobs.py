@@ -22,9 +22,11 @@ class InTheWay:
     more: bool = False  # there are further ones, nobody counted how many
 
 
-def explain(job: Job, *, ahead: InTheWay, holders: InTheWay, tail: bytes, error: str, now: float) -> Finding:
+def explain(
+    job: Job, *, ahead: InTheWay, holders: InTheWay, tail: bytes, error: str, now: float, loses: str = ""
+) -> Finding:
     """`ahead`: pending jobs that go first; `holders`: jobs that hold something now; `tail`: the end of the log;
-    `error`: what the job itself reported."""
+    `error`: what the job itself reported; `loses`: of one that may be ended for others, what that costs."""
     subject = f"job/{job.label}"
     if job.state is JobState.PENDING:
         return _waiting(subject, job, ahead, holders, now)
@@ -32,7 +34,9 @@ def explain(job: Job, *, ahead: InTheWay, holders: InTheWay, tail: bytes, error:
         return _at_its_engine(subject, job, now)
     if not job.state.final:
         since = f" since {format_duration(now - job.started_at)}" if job.started_at else ""
-        return Finding(subject, Verdict.UNKNOWN, f"{job.state}{since}; whether it is fast enough was not measured")
+        claim = f"{job.state}{since}; whether it is fast enough was not measured"
+        told = filter(None, (job.message, f"ended for others now, it {loses}" if loses else ""))
+        return Finding(subject, Verdict.UNKNOWN, claim, tuple(told))
     if job.state is JobState.SUCCEEDED:
         return Finding(subject, Verdict.OK, f"succeeded after {_lasted(job)}")
     if job.state is JobState.CANCELLED:

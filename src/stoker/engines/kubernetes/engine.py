@@ -27,6 +27,7 @@ from stoker.engines.kubernetes.kubeconfig import Access, pod_access, read_access
 from stoker.engines.kubernetes.ledger import Ledger
 from stoker.engines.kubernetes.mirror import Mirror
 from stoker.engines.kubernetes.nodes import Offer, offers, others
+from stoker.engines.kubernetes.pods import SAVED
 from stoker.engines.kubernetes.settings import DIRECT, FORWARD, KubernetesSettings
 from stoker.engines.kubernetes.slim import slim_node, slim_pod
 from stoker.errors import Away
@@ -40,7 +41,10 @@ _DIRECT_S = 1.0  # how long a pod's own address may take to answer
 
 
 class KubernetesEngine:
-    """Implements Engine, CanForget, CanProbe, CanNotify, CanSeeOthers, CanConnect and CanDrain. Thread-safe."""
+    """Implements Engine, CanForget, CanProbe, CanTellSaves, CanNotify, CanSeeOthers, CanConnect and CanDrain.
+
+    Thread-safe.
+    """
 
     def __init__(self, name: str, settings: KubernetesSettings, folder: Path, installation: str) -> None:
         """`folder`: of its own, on this machine. `installation` marks what is ours in the cluster.
@@ -109,6 +113,12 @@ class KubernetesEngine:
             self._background.run(self._attempts.read_on(key, 0))
             found = _read(self._ledger.folder(key) / "probe.jsonl", offset, limit)
         return found[: found.rfind(b"\n") + 1]
+
+    def saved(self, keys: Sequence[Key]) -> Mapping[Key, float]:
+        """From the shared folder; without one nobody outside a pod can know, and its log is not read for that."""
+        plans = {key: plan for key in keys if (plan := self._ledger.plan(key)) is not None and plan.folder}
+        told = {key: _written_at(self._settings.here(f"{plan.folder}/{SAVED}")) for key, plan in plans.items()}
+        return {key: at for key, at in told.items() if at is not None}
 
     def notify(self, wake: Callable[[], None]) -> None:
         self._attempts.wake = wake
@@ -239,6 +249,13 @@ async def _reachable(address: str, port: int) -> bool:
         return False
     writer.close()
     return True
+
+
+def _written_at(path: Path) -> float | None:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return None
 
 
 def _read(path: Path, offset: int, limit: int, *, within: Path | None = None) -> bytes:

@@ -30,6 +30,7 @@ _LAUNCH = "\n".join(  # without what only its readers need: it is part of every 
     line.strip() for line in Path(__file__).with_name("launch.sh").read_text().splitlines() if line[:1] != "#"
 )
 _ROOM = "/stoker"  # where our own things are in a container
+SAVED = ".saved"  # in the job's folder: what it touches when its work so far is safe
 PACKAGE = "package"  # where it lies in the job's folder on the shared file system
 _FILES, _SCRIPT, _WORK, _RUN = (f"{_ROOM}/{name}" for name in ("files", "script", "work", "run"))
 _MOST_CONFIG = 900_000  # bytes of a ConfigMap; the API server takes 1 MiB with all around it
@@ -296,6 +297,7 @@ def _environment(
         **({"CUDA_VISIBLE_DEVICES": shown} if nvidia else {}),
         **({} if devices else {"NVIDIA_VISIBLE_DEVICES": "void"}),  # images of NVIDIA's show all devices otherwise
         "STOKER_BIND": ANY_ADDRESS,
+        "STOKER_SAVED": f"{places.folder}/{SAVED}",
         **({"STOKER_PROBE": places.probe} if places.probe else {}),
         **({"STOKER_FILES": _FILES} if order.files else {}),
     }

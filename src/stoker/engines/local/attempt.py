@@ -29,6 +29,11 @@ class Attempt:
         return self.folder / "probe.jsonl"
 
     @property
+    def save_mark(self) -> Path:
+        """What the job touches when its work so far is safe."""
+        return self.folder / ".saved"
+
+    @property
     def mark(self) -> bytes:
         """The environment entry that only processes of this attempt have."""
         return b"STOKER_PROBE=" + os.fsencode(self.probe)
@@ -59,6 +64,13 @@ class Attempt:
         """Who began this attempt; None when nobody has."""
         found = self._json("claim")
         return read_identity(found) if found else None
+
+    def saved(self) -> float | None:
+        """When the job last said that its work is safe, seconds since the epoch; None: it never did."""
+        try:
+            return self.save_mark.lstat().st_mtime
+        except OSError:
+            return None
 
     def running(self) -> Observation | None:
         found = self._json("running.json")

@@ -46,7 +46,7 @@ class _Known:
 
 
 class LocalEngine:
-    """Implements Engine, CanForget, CanProbe and CanNotify on the processes of one machine.
+    """Implements Engine, CanForget, CanProbe, CanTellSaves and CanNotify on the processes of one machine.
 
     `folder` holds one folder an attempt (``<job>/<attempt>``) and, in ``.live``, one empty file for each that was
     handed over and not forgotten: after a restart these are taken up again, however many others there were.
@@ -107,6 +107,10 @@ class LocalEngine:
         """Whole lines only: what is still being written is left for the next call."""
         found = self._attempt(key).read("probe.jsonl", offset, limit)
         return found[: found.rfind(b"\n") + 1]
+
+    def saved(self, keys: Sequence[Key]) -> Mapping[Key, float]:
+        told = {key: self._attempt(key).saved() for key in keys}
+        return {key: at for key, at in told.items() if at is not None}
 
     def inventory(self) -> tuple[Node, ...]:
         node = self._node()

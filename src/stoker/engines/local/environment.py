@@ -38,7 +38,13 @@ def environment(order: Order, attempt: Attempt, node: Node, workdir: str) -> dic
 def _stoker(order: Order, attempt: Attempt, node: Node) -> dict[str, str]:
     here = meeting(order, (node.name,), ("127.0.0.1",), 0)
     files = {"STOKER_FILES": str(attempt.files)} if order.files else {}
-    return {**identity(order), **here, **files, "STOKER_PROBE": str(attempt.probe)}
+    return {
+        **identity(order),
+        **here,
+        **files,
+        "STOKER_PROBE": str(attempt.probe),
+        "STOKER_SAVED": str(attempt.save_mark),
+    }
 
 
 def _devices(order: Order, node: Node) -> dict[str, str]:

@@ -143,6 +143,18 @@ def _read_one(path: str, offset: int, limit: int) -> bytes:
         os.close(descriptor)
 
 
+def times(paths: "Sequence[str]") -> "list[float | None]":
+    """When each was last written, seconds since the epoch by the file system's clock; None: it is not there."""
+    return [_time_of(path) for path in paths]
+
+
+def _time_of(path: str) -> "float | None":
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return None
+
+
 def remove(paths: "Sequence[str]") -> None:
     """Files and whole folders; what is not there is fine."""
     for path in paths:
@@ -155,7 +167,7 @@ def remove(paths: "Sequence[str]") -> None:
                 continue
 
 
-_ALL = (hello, run, put, append, rename, read, remove)  # type: tuple[Any, ...]
+_ALL = (hello, run, put, append, rename, read, times, remove)  # type: tuple[Any, ...]
 VERBS = {verb.__name__: verb for verb in _ALL}
 
 

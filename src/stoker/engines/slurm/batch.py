@@ -17,6 +17,7 @@ from stoker.engines.slurm.settings import Containers, SlurmSettings
 from stoker.job_environment import ANY_ADDRESS, fill, identity, meeting
 
 MARK = "stoker"
+SAVED = ".saved"  # what a job touches in its attempt's folder when its work so far is safe
 _MINUTE = 60.0
 _MIB = 1 << 20
 
@@ -155,7 +156,8 @@ def written(order: Order, site: Site) -> dict[str, Any]:
     addresses = [site.nodes[name].address or name for name in names]
     first = names[0] if names else ""
     out, err = (_output(order, pattern, workdir, first) for pattern in (spec.stdout, spec.stderr))
-    fixed = {**identity(order), "STOKER_PROBE": f"{folder}/probe.jsonl", "STOKER_BIND": ANY_ADDRESS, **order.envs}
+    told = {"STOKER_PROBE": f"{folder}/probe.jsonl", "STOKER_SAVED": f"{folder}/{SAVED}"}
+    fixed = {**identity(order), **told, "STOKER_BIND": ANY_ADDRESS, **order.envs}
     if order.array_index is not None:  # to Slurm each element is a job of its own
         fixed["SLURM_ARRAY_JOB_ID"] = str(order.array_id)
         fixed["SLURM_ARRAY_TASK_ID"] = str(order.array_index)

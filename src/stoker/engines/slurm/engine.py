@@ -43,7 +43,7 @@ _SMALL = 4096  # bytes of a claim or an end
 
 
 class SlurmEngine:
-    """Implements Engine, CanForget, CanProbe, CanSeeOthers, CanConnect and CanDrain."""
+    """Implements Engine, CanForget, CanProbe, CanTellSaves, CanSeeOthers, CanConnect and CanDrain."""
 
     def __init__(
         self,
@@ -151,6 +151,13 @@ class SlurmEngine:
     def probe(self, key: Key, *, offset: int = 0, limit: int = 1 << 20) -> bytes:
         found = self._read(key, "probe.jsonl", offset, limit)
         return found[: found.rfind(b"\n") + 1]
+
+    def saved(self, keys: Sequence[Key]) -> Mapping[Key, float]:
+        """By our clock, as far as the shared folder's is the login node's."""
+        connected = self._cluster.connected
+        paths = [f"{connected.folder}/{key.job}/{key.attempt}/{batch.SAVED}" for key in keys]
+        told = zip(keys, self._machine.times(paths), strict=True)
+        return {key: at + self._cluster.skew for key, at in told if at is not None}
 
     def others(self) -> tuple[ForeignJob, ...]:
         return self._others

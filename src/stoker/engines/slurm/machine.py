@@ -84,6 +84,9 @@ class Machine(Protocol):
     def read(self, parts: Sequence[Part]) -> list[bytes]:
         """What each names; empty where there is no regular file or no more of it."""
 
+    def times(self, paths: Sequence[str]) -> list[float | None]:
+        """When each was last written, seconds since the epoch by the file system's clock; None: it is not there."""
+
     def remove(self, paths: Sequence[str]) -> None: ...
 
     def reach(self, host: str, port: int) -> tuple[str, int]:
@@ -119,6 +122,9 @@ class Here:
 
     def read(self, parts: Sequence[Part]) -> list[bytes]:
         return list(agent.read([(part.path, part.offset, part.limit) for part in parts]))
+
+    def times(self, paths: Sequence[str]) -> list[float | None]:
+        return agent.times(paths)
 
     def remove(self, paths: Sequence[str]) -> None:
         agent.remove(paths)

@@ -95,6 +95,9 @@ class LoginNode:
     def read(self, parts: Sequence[Part]) -> list[bytes]:
         return list(self._call("read", [(part.path, part.offset, part.limit) for part in parts]))
 
+    def times(self, paths: Sequence[str]) -> list[float | None]:
+        return list(self._call("times", list(paths)))
+
     def remove(self, paths: Sequence[str]) -> None:
         self._call("remove", list(paths))
 
