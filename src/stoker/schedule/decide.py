@@ -270,23 +270,26 @@ def _reserve(spec: JobSpec, state: _Pass) -> _Reservation | None:
 
     More given back never makes it fit less, so the moment is found by halving.
     """
-    ends = _ends(state)
+    ends, left = _ends(state), state.pool.copy()
+    given = 0
 
-    def after(count: int) -> Field:
-        field = state.pool.copy()
-        for end in ends[:count]:
-            field.give(end.spec, end.engine, end.placements)
-        return field
+    def fits_after(count: int) -> bool:
+        nonlocal given
+        for end in ends[given:count]:
+            left.give(end.spec, end.engine, end.placements)
+        for end in ends[count:given]:
+            left.take(end.spec, end.engine, end.placements)
+        given = count
+        return bool(left.fit(spec)[1])
 
-    count = bisect_left(range(len(ends) + 1), True, key=lambda given: bool(after(given).fit(spec)[1]))
-    if count > len(ends):
+    count = bisect_left(range(len(ends) + 1), True, key=fits_after)
+    if count > len(ends) or not fits_after(count):
         return None
-    left = after(count)
     where, found = left.fit(spec)
     left.take(spec, where, found)
     at = ends[count - 1].at if count else state.snapshot.now
-    given = frozenset(end.job for end in ends[:count])
-    return _Reservation(at, where, found, given, left, state.pool.meet(left))
+    gone = frozenset(end.job for end in ends[:count])
+    return _Reservation(at, where, found, gone, left, state.pool.meet(left))
 
 
 class _End(NamedTuple):

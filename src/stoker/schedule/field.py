@@ -191,6 +191,12 @@ class Field:
         scores = self._scored(spec)
         return scores.admitted, scores.accepted
 
+    def lacks(self, spec: JobSpec) -> bool:
+        """Whether fewer devices are free in all than the job asks for: then it fits nowhere, however others move."""
+        need = spec.resources
+        asked = spec.nodes * need.accelerators * need.milli
+        return not self.layout.shared and asked > int(np.maximum(self.free, 0).sum())
+
     def worth(self) -> float:
         """What all free room is worth together."""
         self._reckon()

@@ -48,6 +48,11 @@ class Layout:
         return self.model * (WHOLE + 1)
 
     @cached_property
+    def shared(self) -> bool:
+        """Whether any machine belongs to several engines."""
+        return any(len(twins) > 1 for twins in self.twins)
+
+    @cached_property
     def kinds(self) -> tuple[Ints, tuple[Node, ...]]:
         """Who may be on a node, whatever is free, is the same for all of a kind: its number by row, one of each."""
         numbers: dict[tuple[object, ...], int] = {}

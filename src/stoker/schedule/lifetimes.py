@@ -17,7 +17,7 @@ completion time.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -71,17 +71,20 @@ def bin_of(seconds: float) -> int:
 
 def lifetimes_of(ages: Iterable[Age]) -> Lifetimes:
     """What these jobs tell."""
-    counts: dict[Kind, tuple[Floats, Floats]] = {(): _nothing()}
-    for age in ages:
-        for kind in ((), age.kind[:1], age.kind):
-            ends, reached = counts.setdefault(kind, _nothing())
-            last = bin_of(age.seconds)
-            reached[: last + age.ended] += 1.0
-            ends[last] += age.ended
+    seen = Counter((age.kind, bin_of(age.seconds), age.ended) for age in ages)
+    counts: dict[Kind, tuple[Floats, Floats]] = {(): _nothing()}  # of each bin: ended in it, passed through it
+    for (whose, last, ended), jobs in seen.items():
+        for kind in ((), whose[:1], whose):
+            ends, passed = counts.setdefault(kind, _nothing())
+            if ended:
+                ends[last] += jobs
+            elif last:
+                passed[last - 1] += jobs
     hazards: dict[Kind, Floats] = {}
     for kind in sorted(counts, key=len):
-        ends, reached = counts[kind]
+        ends, passed = counts[kind]
         if not kind or ends.sum() >= _LEAST:
+            reached = np.cumsum((ends + passed)[::-1])[::-1]
             wider = _wider(kind, hazards)
             survivors = _PRIOR * np.concatenate(([1.0], np.cumprod(1.0 - wider)[:-1]))
             hazards[kind] = np.minimum((ends + wider * survivors) / (reached + survivors + 1e-12), _SURE)
@@ -123,15 +126,13 @@ def _wider(kind: Kind, hazards: Mapping[Kind, Floats]) -> Floats:
 
 def _gittins(hazard: Floats) -> Floats:
     """The index at the beginning of each bin. Jobs that end in a bin do so in its middle."""
-    ends = _FIRST_S * _WIDER ** np.arange(_BINS)
-    widths = np.diff(ends, prepend=0.0)
-    found = np.zeros(_BINS)
-    for first in range(_BINS):
-        left = np.cumprod(1.0 - hazard[first:])
-        before = np.concatenate(([1.0], left[:-1]))
-        runs = np.cumsum(widths[first:] * (before + left) / 2.0)
-        found[first] = ((1.0 - left) / runs).max()
+    later = np.triu(np.ones((_BINS, _BINS)))  # [first bin, bin]
+    left = np.cumprod(np.where(later > 0, 1.0 - hazard, 1.0), axis=1)
+    before = np.concatenate((np.ones((_BINS, 1)), left[:, :-1]), axis=1)
+    runs = np.cumsum(later * _WIDTHS * (before + left) / 2.0, axis=1)
+    found: Floats = np.where(later > 0, (1.0 - left) / np.where(later > 0, runs, 1.0), 0.0).max(axis=1)
     return found
 
 
+_WIDTHS = np.diff(_FIRST_S * _WIDER ** np.arange(_BINS), prepend=0.0)
 _UNSEEN = tuple(_gittins(_wider((), {})).tolist())
