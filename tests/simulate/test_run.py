@@ -88,9 +88,11 @@ def test_the_same_gives_the_same(jobs: list[TracedJob], policy: Policy) -> None:
 @settings(max_examples=40)
 @given(JOBS, POLICIES)
 def test_what_is_not_offered_would_not_have_started(jobs: list[TracedJob], policy: Policy) -> None:
-    alike = [replace(one, tenant="t", owner="o", spec=replace(one.spec, priority=50)) for one in jobs]
-    offered = run(alike, policy)
+    same = [replace(one, tenant="t", owner="o", spec=replace(one.spec, priority=50)) for one in jobs]
+    alike = [replace(one, work=one.work + 7.0 * number) for one in same for number in range(3)]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stoker.simulate.run._FEW", 1)
+        offered = run(alike, policy)
         patch.setattr("stoker.simulate.waiting._key", lambda job: job.id)  # each is one of a kind: all are offered
         assert run(alike, policy) == offered
 

@@ -192,7 +192,7 @@ class Field:
         return scores.admitted, scores.accepted
 
     def lacks(self, spec: JobSpec) -> bool:
-        """Whether fewer devices are free in all than the job asks for: then it fits nowhere, however others move."""
+        """Whether fewer devices are free in all than it asks for: then it fits nowhere, however others move."""
         need = spec.resources
         asked = spec.nodes * need.accelerators * need.milli
         return not self.layout.shared and asked > int(np.maximum(self.free, 0).sum())

@@ -29,6 +29,7 @@ from stoker.simulate.waiting import Waiting
 ORIGIN = 1_000_000_000.0  # the trace's time zero, seconds since the epoch: zero itself would read as "not yet"
 _LEARN_AFTER = 200  # jobs after which the mix is learnt anew, as the dispatcher does
 _RECENT = 2000
+_FEW = 3  # jobs of a kind that a pass is offered at first
 _MOST_ROUNDS = 50  # plans for one moment: each has to change something
 
 
@@ -75,8 +76,7 @@ class _Simulation:
         self._order = count()
         self._events: list[tuple[float, int, int, int, int]] = []  # at, kind, order, job, version
         self._courses: dict[int, Course] = {}
-        devices = sum(len(node.devices) for node in nodes)
-        self._waiting = Waiting(devices, everything=bool(settings.queues))
+        self._waiting = Waiting(everything=bool(settings.queues))
         self._active: dict[int, Job] = {}
         self._recent: list[JobSpec] = []
         self._mix = mix_of(())
@@ -149,20 +149,30 @@ class _Simulation:
     def _settle(self) -> None:
         """Ask and carry out until the plan changes nothing more at this moment."""
         for _ in range(_MOST_ROUNDS):
-            plan = decide(self._snapshot(self._offered()), self._pool)
+            plan = self._decided()
             if not self._apply(plan):
                 self._note_wake(plan)
                 return
             for kind, job_id, version in self._due():
                 self._happen(kind, job_id, version)
 
-    def _offered(self) -> list[Job]:
-        """What of all that waits has to be looked at."""
+    def _decided(self) -> Plan:
+        """The plan for all that waits; only those that may get something are looked at."""
+        self._rank_anew()
+        most = _FEW
+        while True:
+            plan = decide(self._snapshot(self._waiting.offered(most, self._victims)), self._pool)
+            taken = {start.job.id for start in plan.starts} | {one.job.id for one in plan.preempts}
+            taken |= {one.room_for.id for one in plan.moves} | self._victims.keys()
+            if self._waiting.enough(most, taken):
+                return plan
+            most *= 4
+
+    def _rank_anew(self) -> None:
         lifetimes = self._experience.lifetimes(self._now, self._ages)
         if lifetimes is not self._lifetimes:
             self._lifetimes = lifetimes
             self._waiting.rank_by(rank_of(self._snapshot(())))
-        return self._waiting.offered()
 
     def _snapshot(self, pending: Sequence[Job]) -> Snapshot:
         return Snapshot(

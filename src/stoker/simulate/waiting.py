@@ -1,17 +1,17 @@
 """Waiting: the jobs that wait, and which of them it is enough to offer to a pass.
 
 Jobs that ask for the same and are of the same user and priority fit at the same places, and room only shrinks
-within a pass. So when the pool can hold n of them, all behind the first n + 1 in the policy's order would be looked
-at in vain. That changes no decision, and makes long queues cheap to simulate. Where queues are set up, who is next
-depends on more, and all are offered.
+within a pass. So all behind the first of them in the policy's order that gets nothing would be looked at in vain. A
+pass is offered a few of each kind; where all of these get something, it is asked again with more. That changes no
+decision, and makes long queues cheap to simulate. Where queues are set up, who is next depends on more, and all are
+offered.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Hashable
+from collections.abc import Collection, Container, Hashable
 
-from stoker.cluster import WHOLE
 from stoker.job import Job
 from stoker.schedule.rank import Rank
 
@@ -19,9 +19,8 @@ from stoker.schedule.rank import Rank
 class Waiting:
     """Mutable."""
 
-    def __init__(self, devices: int, *, everything: bool) -> None:
-        """`devices` of the pool; `everything`: offer all that wait."""
-        self._devices = devices
+    def __init__(self, *, everything: bool) -> None:
+        """`everything`: offer all that wait."""
         self._everything = everything
         self._rank: Rank | None = None
         self.jobs: dict[int, Job] = {}
@@ -46,16 +45,20 @@ class Waiting:
             del alike[bisect_left(alike, entry)]
         return self.jobs.pop(job_id)
 
-    def offered(self) -> list[Job]:
+    def offered(self, most: int, besides: Collection[int]) -> list[Job]:
+        """Of each kind the first `most`, and all `besides`, who come before others."""
         if self._everything:
             return list(self.jobs.values())
-        kinds = [alike for alike in self._alike.values() if alike]
-        return [self.jobs[job_id] for alike in kinds for _, job_id in alike[: self._most(alike[0][1])]]
+        first = [job_id for alike in self._alike.values() for _, job_id in alike[:most]]
+        more = set(besides).difference(first)
+        return [self.jobs[job_id] for job_id in (*first, *sorted(more)) if job_id in self.jobs]
 
-    def _most(self, job_id: int) -> int:
-        spec = self.jobs[job_id].spec
-        milli = spec.nodes * spec.resources.accelerators * spec.resources.milli
-        return WHOLE * self._devices // milli + 1 if milli else len(self.jobs)
+    def enough(self, most: int, taken: Container[int]) -> bool:
+        """Whether to offer more would change nothing, when those `taken` of the first `most` got something."""
+        return self._everything or all(
+            len(alike) <= most or any(job_id not in taken for _, job_id in alike[:most])
+            for alike in self._alike.values()
+        )
 
     def _enter(self, job: Job) -> None:
         if self._everything:
