@@ -382,10 +382,14 @@ def published(folder: Path, trace: str, policy: str) -> str:
     return "-"
 
 
-def main() -> None:
+def folder_of_traces() -> Path:
     shared = Path(os.environ.get("STOKER_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    return shared / "traces" / "openb"
+
+
+def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", type=Path, default=shared / "traces" / "openb")
+    parser.add_argument("--folder", type=Path, default=folder_of_traces())
     parser.add_argument("--traces", default=",".join(TRACES))
     parser.add_argument("--policies", default="stoker,moving,FGD,BestFit,Packing,Clustering,DotProd,Random")
     parser.add_argument("--seeds", type=int, default=10)
