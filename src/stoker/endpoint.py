@@ -40,19 +40,21 @@ class Replica:
 class Scaling:
     """Between which bounds the number of replicas follows the load, and what the user wants of them."""
 
-    floor: int = 1  # replicas that stay whatever the load
+    floor: int = 1  # replicas that stay whatever the load; 0: none stays once nobody asks
     ceiling: int = 1  # the same as the floor: it does not follow the load
     target: float = 8.0  # requests in flight that one replica answers well
     ttft: float | None = None  # seconds to the first token that are wanted, 95th percentile
     tpot: float | None = None  # seconds for each further token that are wanted, 95th percentile
     reserve: int = 0  # ready replicas kept above what is needed
     window: float = 300.0  # seconds that the load has to be low before a replica goes
+    idle: float = 900.0  # with a floor of 0: seconds without a request before the last replica goes
+    hold: float = 120.0  # with a floor of 0: seconds that a request waits for a replica
 
     def __post_init__(self) -> None:
-        if not 1 <= self.floor <= self.ceiling <= MOST_REPLICAS:
+        if not 0 <= self.floor <= self.ceiling <= MOST_REPLICAS or not self.ceiling:
             raise BadInput(
                 f"{self.floor} to {self.ceiling} replicas were asked for;"
-                f" allowed is 1 to {MOST_REPLICAS}, the least first",
+                f" allowed is 0 to {MOST_REPLICAS}, the least first, and the most at least 1",
                 param="scaling",
             )
         for name, value in (("target", self.target), ("ttft", self.ttft), ("tpot", self.tpot)):
@@ -60,6 +62,8 @@ class Scaling:
                 raise BadInput(f"{name} of {value:g} was given; it must be above zero", param="scaling")
         if not 0 <= self.reserve <= MOST_REPLICAS or not 0 <= self.window <= 86400.0:
             raise BadInput("a reserve cannot be negative, and a window is 0 s to one day", param="scaling")
+        if not 0 <= self.idle <= 86400.0 or not 0 <= self.hold <= 3600.0:
+            raise BadInput("idle is 0 s to one day, and hold 0 s to one hour", param="scaling")
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,11 @@ class Endpoint:
     def follows(self) -> bool:
         """Whether its number of replicas follows the load."""
         return self.version is not None and self.scaling.floor < self.scaling.ceiling
+
+    @property
+    def holds(self) -> bool:
+        """Whether a request that finds no replica waits for one: it may have been let go since nobody asked."""
+        return self.version is not None and self.scaling.floor == 0
 
     @property
     def ready(self) -> tuple[Replica, ...]:

@@ -342,6 +342,40 @@ async def test_without_a_ready_replica_the_caller_is_told_to_come_again() -> Non
         assert (await client.post(CHAT, json=HELLO)).status_code == 503
 
 
+async def test_a_request_waits_for_the_replica_that_is_started_for_it() -> None:
+    site = Site(patience=lambda _model: 20.0, limits=Limits(held=3))
+    async with open_site(site) as client, engine(says("hello")) as url:
+
+        async def streamed() -> str:
+            async with client.stream("POST", CHAT, json={**HELLO, "stream": True}) as response:
+                assert response.status_code == 200
+                return "".join([line async for line in response.aiter_lines()])
+
+        whole = [asyncio.create_task(client.post(CHAT, json=HELLO)) for _ in range(2)]
+        stream = asyncio.create_task(streamed())
+        await until(lambda: site.gateway.held["support"] == 3)
+        beyond = await client.post(CHAT, json=HELLO)
+        assert (beyond.status_code, beyond.headers["retry-after"]) == (503, "2")
+        assert "3 requests wait" in error_of(beyond)["message"]
+        site.add(url)
+        assert [(await one).status_code for one in whole] == [200, 200]
+        assert "hello" in await stream
+        assert not site.gateway.held
+
+
+async def test_who_waits_too_long_is_told_and_who_leaves_is_not_counted_any_more() -> None:
+    site = Site(patience=lambda _model: 0.1)
+    async with open_site(site) as client:
+        response = await client.post(CHAT, json=HELLO)
+        assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+        assert "has not started within 0.1 s" in error_of(response)["message"]
+        site.gateway._patience = lambda _model: 20.0
+        leaving = asyncio.create_task(client.post(CHAT, json=HELLO))
+        await until(lambda: site.gateway.held["support"])
+        leaving.cancel()
+        await until(lambda: not site.gateway.held["support"])
+
+
 async def test_a_silent_engine_is_given_up() -> None:
     async def silent(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(60)

@@ -123,6 +123,27 @@ def test_devices_are_lent_to_training_and_taken_back_when_load_rises(app: App) -
     until(app, lambda: app.endpoints.get("bot", ANN).wanted == 3)
 
 
+def test_the_last_replica_goes_when_nobody_asks_and_comes_when_somebody_waits(app: App) -> None:
+    held: Counter[str] = Counter()
+    app.lending.observe({}, lambda _name: Counted((), (0,), (0,)), held)
+    app.start()
+    app.endpoints.deploy("bot", 1, ANN, scaling=Scaling(0, 2, window=0.0, idle=1.0))
+    until(app, lambda: len(app.endpoints.get("bot", ANN).ready) == 1)
+    until(app, lambda: not app.endpoints.get("bot", ANN).replicas)
+    endpoint = app.endpoints.get("bot", ANN)
+    assert (endpoint.wanted, endpoint.version, app.endpoints.route("bot", "speech")) == (0, 1, [])
+    assert app.endpoints.patience("bot") == app.endpoints.patience("bot@1") == 120.0
+    assert app.endpoints.patience("bot@2") == app.endpoints.patience("other") == 0.0
+
+    held["bot"] = 1
+    until(app, lambda: bool(app.endpoints.route("bot", "speech")))
+    held.clear()
+    until(app, lambda: not app.endpoints.get("bot", ANN).replicas)
+    # A shipment that verifies the very version brings a replica up again, whatever the load.
+    app.endpoints.bring_up("bot", 1, tenant="speech", owner="ann", switch=False)
+    until(app, lambda: app.endpoints.standing("bot", 1)[0] is not None)
+
+
 def test_after_a_restart_no_replica_goes_before_its_window_is_over(tmp_path: Path) -> None:
     clock = ManualClock()
     app = App.open(tmp_path / "home", cpus=2)

@@ -73,7 +73,27 @@ def test_a_reserve_is_kept_ready_above_the_need() -> None:
     assert decided(loads(12), share=0.3).replicas == 4
 
 
-@pytest.mark.parametrize("bounds", [{"floor": 0}, {"floor": 3, "ceiling": 2}, {"target": 0.0}, {"reserve": -1}])
+def test_the_last_replica_goes_when_nobody_has_asked_for_the_idle_time() -> None:
+    scaling = Scaling(0, 8, 4.0, window=60.0, idle=240.0)
+    assert decided(loads(1), scaling) == Wanted(1, Cause.LOAD, 1)
+    assert decided(loads(9, 0, 0), scaling) == Wanted(1, Cause.RECENT, 1)
+    assert decided(loads(9, 0, 0, 0, 0), scaling).replicas == 1
+    assert decided(loads(9, 0, 0, 0, 0, 0), scaling) == Wanted(0, Cause.FLOOR, 0)
+    assert decided(loads(0), Scaling(0, 8, reserve=1)).replicas == 1
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"floor": -1},
+        {"floor": 0, "ceiling": 0},
+        {"floor": 3, "ceiling": 2},
+        {"target": 0.0},
+        {"reserve": -1},
+        {"idle": -1.0},
+        {"hold": 4000.0},
+    ],
+)
 def test_senseless_bounds_are_refused(bounds: dict[str, float]) -> None:
     with pytest.raises(BadInput):
         Scaling(**bounds)  # type: ignore[arg-type]
@@ -81,14 +101,14 @@ def test_senseless_bounds_are_refused(bounds: dict[str, float]) -> None:
 
 @given(
     history=st.lists(st.floats(0, 1000), max_size=40),
-    floor=st.integers(1, 5),
+    floor=st.integers(0, 5),
     more=st.integers(0, 5),
     ahead=st.sampled_from([0.0, 300.0, 7200.0]),
 )
 def test_bounds_hold_and_more_load_never_wants_fewer(
     history: list[float], floor: int, more: int, ahead: float
 ) -> None:
-    scaling = Scaling(floor, floor + more, target=7.0)
+    scaling = Scaling(floor, max(1, floor + more), target=7.0)
     seen = loads(*history)
     told = decided(seen, scaling, ahead=ahead)
     assert scaling.floor <= told.replicas <= scaling.ceiling

@@ -101,6 +101,24 @@ def test_more_and_fewer_replicas() -> None:
     assert decide(Snapshot(one, {1: job(1), 2: job(2)})) == (Drain(2),)
 
 
+def test_one_that_was_let_go_a_moment_ago_comes_back_before_another_is_started() -> None:
+    leaving = replica(1, 1, ReplicaState.DRAINING, since=100.0)
+    endpoint = replace(EMPTY, version=1, wanted=2, replicas=(leaving,))
+    soon = 100.0 + DRAIN_S - 1
+    assert decide(Snapshot(endpoint, {1: job(1)}, now=soon)) == (Ready(1, 1, leaving.url), Start(1))
+    assert decide(Snapshot(endpoint, {1: job(1, cancel_requested=True)}, now=soon)) == (Start(1), Start(1))
+    assert decide(Snapshot(endpoint, {1: job(1)}, now=100.0 + DRAIN_S)) == (Stop(1), Start(1), Start(1))
+    assert decide(Snapshot(replace(endpoint, wanted=0), {1: job(1)}, now=soon)) == ()
+
+
+def test_a_version_without_replicas_can_be_a_candidate_again() -> None:
+    endpoint = replace(EMPTY, version=1, wanted=0)
+    assert decide(Snapshot(endpoint, {})) == ()
+    assert decide(Snapshot(replace(endpoint, candidate=1), {})) == (Start(1),)
+    ready = replace(endpoint, candidate=1, switch=True, replicas=(replica(1, 1),))
+    assert decide(Snapshot(ready, {1: job(1)})) == (Switch(1),)
+
+
 def test_a_stopped_endpoint_lets_everything_go() -> None:
     stopped = replace(EMPTY, version=None, wanted=0, replicas=(replica(1, 1),))
     assert decide(Snapshot(stopped, {1: job(1)})) == (Drain(1),)

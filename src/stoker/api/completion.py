@@ -24,6 +24,7 @@ class Limits:
     tokens: int = 131_072  # tokens to be generated
     choices: int = 16
     messages: int = 4096
+    held: int = 256  # requests that may wait for a replica of one endpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from stoker.account import Account
 from stoker.api.answer import StreamTap, refusal, tokens_of
 from stoker.api.completion import CHAT, TEXT, Call, Limits, read_call
 from stoker.api.errors import body_of, code_of, headers_of
+from stoker.api.holding import Held
 from stoker.api.replicas import Replicas, Timeouts, Unanswered
 from stoker.api.usage import NOWHERE, Meter, Route, Tokens
 from stoker.endpoint import Replica
@@ -67,14 +68,18 @@ class Gateway:
         identify: Callable[[Scope], Account],
         route: Callable[[str, Account], Sequence[Replica]],
         *,
+        patience: Callable[[str], float] = lambda _model: 0.0,
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
     ) -> None:
-        """`identify` says who sent a request, `route` which replicas serve a model to them; both from memory."""
+        """`identify` says who sent a request, `route` which replicas serve a model to them, `patience` how
+        many seconds a request waits where there is none; all from memory."""
         self._identify = identify
         self._route = route
+        self._patience = patience
         self._limits = limits or Limits()
         self._replicas = Replicas(timeouts)
+        self._held = Held(self._limits.held)
         self.meter = Meter()
 
     async def open(self) -> None:
@@ -87,6 +92,11 @@ class Gateway:
     def in_flight(self) -> Counter[int]:
         """Requests by the job of the replica that works on them; a drained replica is absent."""
         return self._replicas.in_flight
+
+    @property
+    def held(self) -> Counter[str]:
+        """Requests that wait for a replica, by the endpoint's name; who has none is absent."""
+        return self._held.waiting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = _Exchange(send, scope["path"], perf_counter())
@@ -127,7 +137,13 @@ class Gateway:
             replicas = self._route_to(call.model, account)  # asked again each time: a swap may be going on
             replica = self._replicas.choose(replicas, tries)
             if replica is None:
-                raise Away(f'no replica of "{call.model}" is ready; try again in a few seconds')
+                await self._held.wait(
+                    call.model,
+                    lambda: bool(self._route_to(call.model, account)),
+                    since=exchange.started,
+                    patience=self._patience(call.model),
+                )
+                continue
             tries[replica.job] += 1
             last = tries.total() >= max(_FEWEST_TRIES, len(replicas))
             try:

@@ -91,13 +91,15 @@ def create_app(app: App, settings: ServerSettings | None = None) -> Server:
     )
     server.state.platform = app
     server.gateway = server.state.gateway = Gateway(
-        lambda scope: account_of(app, scope), lambda model, who: app.endpoints.route(model, _tenant(who))
+        lambda scope: account_of(app, scope),
+        lambda model, who: app.endpoints.route(model, _tenant(who)),
+        patience=app.endpoints.patience,
     )
     server.notebooks = server.state.notebooks = NotebookProxy(app.notebooks, app.accounts.authenticate)
     server.notebooks_port = settings.notebooks_port or -1
     errors.install(server)
     app.endpoints.observe(server.gateway.in_flight)
-    app.lending.observe(server.gateway.in_flight, server.gateway.meter.counted)
+    app.lending.observe(server.gateway.in_flight, server.gateway.meter.counted, server.gateway.held)
     server.add_middleware(
         Door,
         admit=lambda scope: account_of(app, scope),

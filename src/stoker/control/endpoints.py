@@ -16,10 +16,12 @@ from stoker.control.changes import Changes
 from stoker.control.jobs import JobDesk
 from stoker.control.replicas import recipe_spec, replica_spec
 from stoker.control.rights import platform, require, sees
+from stoker.control.routes import Routes
 from stoker.endpoint import MOST_REPLICAS, Endpoint, Replica, ReplicaState, Scaling
 from stoker.errors import Away, BadInput, Conflict, NotFound, StokerError
 from stoker.home import Home
 from stoker.job import Job
+from stoker.serve.changes import coming_up, resized, scaled, stopped, switched, with_replica, without_candidate
 from stoker.serve.decide import (
     Action,
     Drain,
@@ -71,8 +73,7 @@ class EndpointDesk:
         self._clock = clock
         self._changes = changes
         self._largest_node = largest_node
-        self._routes: Mapping[str, Endpoint] = {}
-        self._ways: dict[tuple[int, int], str] = {}  # (job, attempt) of a ready replica -> where we reach it
+        self._routes = Routes()
         self._in_flight: Mapping[int, int] = {}
         self._refresh_routes()
 
@@ -113,13 +114,13 @@ class EndpointDesk:
             raise NotFound.named("model", name, owners)
         self._registry.version(name, version)
         self.bring_up(name, version, tenant=owner, owner=who.name, switch=True)
-        return self._change(name, lambda endpoint: _scaled(endpoint, scaling, queue))
+        return self._change(name, lambda endpoint: scaled(endpoint, scaling, queue))
 
     def stop(self, name: str, who: Account) -> Endpoint:
         """Take the endpoint down: replicas finish their answers and end; the registered model stays."""
         require(who, Role.USER, "stop an endpoint")
         endpoint = self.get(name, who)
-        self._change(name, lambda one: replace(one, version=None, candidate=None, switch=False, wanted=0))
+        self._change(name, stopped)
         if kept := self._store.maybe(name):
             self._remove_if_done(kept)
         return endpoint
@@ -127,41 +128,26 @@ class EndpointDesk:
     # for the gateway: in memory, no database
 
     def route(self, name: str, tenant: str | None) -> list[Replica]:
-        """Replicas that may answer `name` (or ``name@VERSION``); empty when none is ready.
+        """Replicas that may answer `name` (or ``name@VERSION``) to `tenant`; None sees everything.
 
-        `tenant` None sees everything. Raises NotFound when the tenant has no such endpoint, or it no such version.
+        Empty when none is ready. Raises NotFound when the tenant has no such endpoint, or it no such version.
         """
-        plain, _, version = name.partition("@")
-        endpoint = self._routes.get(plain)
-        if endpoint is None or (tenant is not None and endpoint.tenant != tenant):
-            known = [one.name for one in self._routes.values() if tenant in (None, one.tenant)]
-            raise NotFound.named("model", name, known)
-        if not version:
-            return list(endpoint.ready)
-        mine = [replica for replica in endpoint.replicas if str(replica.version) == version]
-        coming = {str(one) for one in (endpoint.version, endpoint.candidate) if one is not None}
-        if not mine and version not in coming:
-            raise NotFound.named("model", name, [plain])
-        return [replica for replica in mine if replica.state is ReplicaState.READY]
+        return self._routes.route(name, tenant)
+
+    def patience(self, name: str) -> float:
+        """Seconds that a request for `name` may wait for a replica; 0 where none is started for it."""
+        return self._routes.patience(name)
 
     # for lending: in memory, until something changes
 
     def live(self) -> list[Endpoint]:
         """All endpoints, as the gateway sees them."""
-        return list(self._routes.values())
+        return self._routes.live()
 
     def resize(self, name: str, replicas: int, cause: str) -> None:
         """Let it have so many replicas, within its bounds; not one that is stopped or does not follow its load."""
-
-        def change(endpoint: Endpoint) -> Endpoint:
-            if not endpoint.follows or not endpoint.wanted:
-                return endpoint
-            bounds = endpoint.scaling
-            count = min(max(replicas, bounds.floor), bounds.ceiling)
-            return replace(endpoint, wanted=count, cause=cause)
-
         if self._store.maybe(name) is not None:
-            self._change(name, change)
+            self._change(name, lambda one: resized(one, replicas, cause))
 
     # for shipments and promotions
 
@@ -177,7 +163,7 @@ class EndpointDesk:
             endpoint = kept.endpoint if kept else fresh
             if endpoint.tenant != tenant:
                 raise Conflict(f'the endpoint name "{name}" is taken by another tenant; choose another name')
-            coming = _coming_up(endpoint, version, switch=switch)
+            coming = coming_up(endpoint, version, switch=switch)
             if coming == endpoint:
                 return
             if self._store.save(coming, kept.revision) if kept else self._store.add(coming):
@@ -198,12 +184,12 @@ class EndpointDesk:
 
     def switch(self, name: str, version: int) -> None:
         """Let `version` answer; what answered before finishes and ends."""
-        self._change(name, lambda one: _switched(one, version))
+        self._change(name, lambda one: switched(one, version))
 
     def drop_candidate(self, name: str, version: int, message: str) -> None:
         """Take a candidate down again; what answered before goes on."""
         if self._store.maybe(name) is not None:
-            self._change(name, lambda one: _without_candidate(one, version, message))
+            self._change(name, lambda one: without_candidate(one, version, message))
 
     # for the loop
 
@@ -271,15 +257,14 @@ class EndpointDesk:
 
     def _find_ways(self, endpoint: Endpoint, jobs: Mapping[int, Job]) -> None:
         """A replica on another machine may be reached through a tunnel, which another platform may have opened."""
-        found = dict(self._ways)
+        found: dict[tuple[int, int], str] = {}
         for replica in endpoint.replicas:
             if replica.state is ReplicaState.READY:
                 try:
                     found[replica.job, replica.attempt] = self._jobs.reach(jobs[replica.job], replica.url)
                 except Away as error:
                     log.warning("endpoint %s: job %d: %s", endpoint.name, replica.job, error)
-        if found != self._ways:
-            self._ways = found
+        if self._routes.reach(found):
             self._refresh_routes()
 
     def _apply(self, endpoint: Endpoint, action: Action, revision: int) -> Endpoint:
@@ -288,23 +273,23 @@ class EndpointDesk:
             case Start(version):
                 return self._start(endpoint, version, revision)
             case Ready(job, attempt, url):
-                return _with(endpoint, job, state=ReplicaState.READY, attempt=attempt, url=url, since=now)
+                return with_replica(endpoint, job, state=ReplicaState.READY, attempt=attempt, url=url, since=now)
             case Unready(job):
-                return _with(endpoint, job, state=ReplicaState.STARTING, url="", since=now)
+                return with_replica(endpoint, job, state=ReplicaState.STARTING, url="", since=now)
             case Drain(job):
-                return _with(endpoint, job, state=ReplicaState.DRAINING, since=now)
+                return with_replica(endpoint, job, state=ReplicaState.DRAINING, since=now)
             case Stop(job):
                 self._jobs.cancel([job], PLATFORM)
                 return endpoint
             case Failed(job, message):
                 log.warning("endpoint %s: %s", endpoint.name, message)
-                return replace(_with(endpoint, job, state=ReplicaState.FAILED, since=now), message=message)
+                return replace(with_replica(endpoint, job, state=ReplicaState.FAILED, since=now), message=message)
             case Forget(job):
                 return self._forget(endpoint, job)
             case Switch(version):
-                return _switched(endpoint, version)
+                return switched(endpoint, version)
             case GiveUpCandidate(version, message):
-                return _without_candidate(endpoint, version, message)
+                return without_candidate(endpoint, version, message)
 
     def _start(self, endpoint: Endpoint, version: int, revision: int) -> Endpoint:
         # The same decision on the same revision has the same name: killed between the submission and the
@@ -336,7 +321,7 @@ class EndpointDesk:
         for replica in endpoint.replicas:
             if replica.job == job and replica.key_file:
                 Path(replica.key_file).unlink(missing_ok=True)
-        self._ways = {key: way for key, way in self._ways.items() if key[0] != job}
+        self._routes.forget(job)
         return replace(endpoint, replicas=tuple(one for one in endpoint.replicas if one.job != job))
 
     def _change(self, name: str, change: Change) -> Endpoint:
@@ -351,53 +336,7 @@ class EndpointDesk:
                 return changed
 
     def _refresh_routes(self) -> None:
-        self._routes = {kept.endpoint.name: self._routed(kept.endpoint) for kept in self._store.all()}
-
-    def _routed(self, endpoint: Endpoint) -> Endpoint:
-        """As the gateway sees it: with its keys, and the addresses at which this machine reaches the replicas."""
-        replicas = tuple(
-            replace(one, secret=_secret(one), url=self._ways.get((one.job, one.attempt), one.url))
-            for one in endpoint.replicas
-        )
-        return replace(endpoint, replicas=replicas)
-
-
-def _with(endpoint: Endpoint, job: int, **changes: object) -> Endpoint:
-    replicas = tuple(replace(one, **changes) if one.job == job else one for one in endpoint.replicas)  # type: ignore[arg-type]
-    return replace(endpoint, replicas=replicas)
-
-
-def _coming_up(endpoint: Endpoint, version: int, *, switch: bool) -> Endpoint:
-    if endpoint.version == version and endpoint.wanted > 0:
-        # It answers already. Whoever asks for it takes back what was to take over, but not what is being verified.
-        return replace(endpoint, candidate=None, switch=False) if switch and endpoint.switch else endpoint
-    switch = switch or (endpoint.candidate == version and endpoint.switch)
-    return replace(endpoint, candidate=version, switch=switch, wanted=max(1, endpoint.wanted), message="")
-
-
-def _scaled(endpoint: Endpoint, scaling: Scaling, queue: str) -> Endpoint:
-    """With other bounds; where it follows the load, as many as it has, if they allow."""
-    count = min(max(endpoint.wanted, scaling.floor), scaling.ceiling)
-    return replace(endpoint, scaling=scaling, wanted=count, cause="", queue=queue or endpoint.queue)
-
-
-def _switched(endpoint: Endpoint, version: int) -> Endpoint:
-    return replace(
-        endpoint, version=version, candidate=None, switch=False, wanted=max(1, endpoint.wanted), message=""
-    )
-
-
-def _without_candidate(endpoint: Endpoint, version: int, message: str) -> Endpoint:
-    if endpoint.candidate != version:
-        return endpoint
-    return replace(endpoint, candidate=None, switch=False, message=message)
-
-
-def _secret(replica: Replica) -> str:
-    try:
-        return Path(replica.key_file).read_text() if replica.key_file else ""
-    except FileNotFoundError:
-        return ""
+        self._routes.refresh(kept.endpoint for kept in self._store.all())
 
 
 def _patience(endpoint: Endpoint) -> float:

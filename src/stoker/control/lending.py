@@ -44,13 +44,18 @@ class Lending:
         self._clock = clock
         self._policy = policy
         self._in_flight: Mapping[int, int] = {}
+        self._held: Mapping[str, int] = {}
         self._counted: Callable[[str], Counted] = lambda _name: Counted((), (0,), (0,))
         self._books: dict[str, LoadBook] = {}
         self._looked_at = 0.0
 
-    def observe(self, in_flight: Mapping[int, int], counted: Callable[[str], Counted]) -> None:
-        """`in_flight`: requests that each replica (by its job) works on. `counted`: of an endpoint, by its name."""
+    def observe(
+        self, in_flight: Mapping[int, int], counted: Callable[[str], Counted], held: Mapping[str, int] | None = None
+    ) -> None:
+        """`in_flight`: requests that each replica (by its job) works on. `counted`: of an endpoint, by its name.
+        `held`: requests that wait at the gateway for a replica, by the endpoint's name."""
         self._in_flight = in_flight
+        self._held = {} if held is None else held
         self._counted = counted
 
     def step(self) -> float:
@@ -69,6 +74,7 @@ class Lending:
     def _look(self, endpoint: Endpoint, now: float) -> None:
         book = self._books[endpoint.name]
         in_flight = sum(self._in_flight.get(replica.job, 0) for replica in endpoint.replicas)
+        in_flight += self._held.get(endpoint.name, 0)
         book.note(now, in_flight, self._counted(endpoint.name))
         told = self._decide(endpoint, book, now)
         if (told.replicas, told.cause.value) != (endpoint.wanted, endpoint.cause):
@@ -89,6 +95,8 @@ class Lending:
         if not book.full(now, scaling.window) and endpoint.wanted > scaling.floor:
             # After a restart nobody knows what was needed a moment ago: what is there stays for a window.
             least = min(endpoint.wanted, scaling.ceiling)
+        elif not scaling.floor and not book.full(now, scaling.idle):
+            least = min(endpoint.wanted, 1)
         else:
             least = scaling.floor
         told = wanted(

@@ -7,7 +7,8 @@ law rate times latency). With `target` requests a replica meets its latency obje
 
 Up goes fast: the latest span decides, and what is forecast for `ahead` seconds: the trend of the last spans, and
 what followed at this time yesterday, scaled to today. Down goes slowly: never below what was needed at any moment
-of the stabilisation window, as in Kubernetes' HorizontalPodAutoscaler. Pure: no I/O and no clock.
+of the stabilisation window, as in Kubernetes' HorizontalPodAutoscaler; with a floor of 0 the last replica goes when
+nobody has asked for `idle` seconds. Pure: no I/O and no clock.
 """
 
 from __future__ import annotations
@@ -99,8 +100,16 @@ def _for_latency(load: Load, scaling: Scaling, current: int) -> int:
 
 
 def _lately(loads: Sequence[Load], scaling: Scaling, now: float) -> int:
-    first = bisect_left(loads, now - scaling.window, key=lambda load: load.at)
-    return _for(max((load.in_flight for load in loads[first:]), default=0.0), scaling)
+    needed = _for(_most(loads, now - scaling.window), scaling)
+    if not needed and not scaling.floor:  # the last one stays longer
+        return min(1, math.ceil(_most(loads, now - scaling.idle)))
+    return needed
+
+
+def _most(loads: Sequence[Load], since: float) -> float:
+    """In flight at once."""
+    first = bisect_left(loads, since, key=lambda load: load.at)
+    return max((load.in_flight for load in loads[first:]), default=0.0)
 
 
 def _forecast(loads: Sequence[Load], now: float, ahead: float) -> float:

@@ -96,8 +96,8 @@ def _wanted(endpoint: Endpoint) -> dict[int, int]:
     wanted: dict[int, int] = {}
     if endpoint.candidate is not None:
         wanted[endpoint.candidate] = max(1, endpoint.wanted if endpoint.switch else 1)
-    if endpoint.version is not None:
-        wanted[endpoint.version] = endpoint.wanted
+    if endpoint.version is not None:  # it may be a candidate again, where it had no replica left
+        wanted[endpoint.version] = max(endpoint.wanted, wanted.get(endpoint.version, 0))
     return wanted
 
 
@@ -106,8 +106,7 @@ def _follow(replica: Replica, snapshot: Snapshot) -> Iterator[Action]:
     if job is None or job.state.final:
         yield from _ended(replica, job, snapshot)
     elif replica.state is ReplicaState.DRAINING:
-        drained = DRAIN_S if replica.job not in snapshot.busy else LONGEST_DRAIN_S
-        if snapshot.now - replica.since >= drained:
+        if _drained(replica, snapshot):
             yield from _stop(job)
     elif replica.version not in _wanted(snapshot.endpoint):
         if replica.state is ReplicaState.READY:
@@ -118,6 +117,11 @@ def _follow(replica: Replica, snapshot: Snapshot) -> Iterator[Action]:
         yield Unready(replica.job)
     elif replica.state is ReplicaState.STARTING and job.state is JobState.RUNNING and replica.job in snapshot.urls:
         yield Ready(replica.job, job.attempt, snapshot.urls[replica.job])
+
+
+def _drained(replica: Replica, snapshot: Snapshot) -> bool:
+    patience = DRAIN_S if replica.job not in snapshot.busy else LONGEST_DRAIN_S
+    return snapshot.now - replica.since >= patience
 
 
 def _stop(job: Job) -> Iterator[Stop]:
@@ -171,7 +175,16 @@ def _scale(version: int, wanted: int, snapshot: Snapshot) -> Iterator[Action]:
     if any(_too_soon(replica, snapshot) for replica in mine if _ended_now(replica, snapshot)):
         return
     yield from (Forget(replica.job) for replica in failed)
-    yield from (Start(version) for _ in range(wanted - len(alive)))
+    back = [replica for replica in mine if _can_come_back(replica, snapshot)][: max(0, wanted - len(alive))]
+    yield from (Ready(replica.job, replica.attempt, replica.url) for replica in back)
+    yield from (Start(version) for _ in range(wanted - len(alive) - len(back)))
+
+
+def _can_come_back(replica: Replica, snapshot: Snapshot) -> bool:
+    """One that was let go a moment ago is quicker back than another is started."""
+    job = snapshot.jobs.get(replica.job)
+    leaving = replica.state is ReplicaState.DRAINING and not _drained(replica, snapshot)
+    return leaving and bool(replica.url) and job is not None and not job.cancel_requested and _lives(replica, job)
 
 
 def _ended_now(replica: Replica, snapshot: Snapshot) -> bool:
