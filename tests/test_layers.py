@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "model", "node_drain", "node_move", "node_topology", "notebook", "page", "queue", "queue_standing",
         "queue_window",
         "queuefile", "sbatch", "sbatch_directives", "shipment", "signal", "spelling", "telemetry", "topology",
-        "topology_file", "usage",
+        "topology_file", "usage", "yamltext",
     ),
     ("perf",),
     ("judge",),

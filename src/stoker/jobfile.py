@@ -1,15 +1,12 @@
 """Job file: a job as people write it in YAML, with SkyPilot's and dstack's field names.
 
-    name: tokenise
-    type: task                      # task, service or dev-environment
-    resources: {accelerators: H100:8, cpus: 16+, memory: 64Gi}
-    num_nodes: 2
-    envs: {CORPUS: /data/web, TOKEN: null}     # null: must be given at submit
-    setup: pip install -r requirements.txt
-    run: python tokenise.py "$CORPUS"
-
-Scalars are read as the text that stands there: ``1.10`` is not 1.1, ``no`` is not false and ``2:00:00`` is not
-7200, as YAML 1.1 would have it. A field nobody knows is named, never ignored.
+name: tokenise
+type: task                      # task, service or dev-environment
+resources: {accelerators: H100:8, cpus: 16+, memory: 64Gi}
+num_nodes: 2
+envs: {CORPUS: /data/web, TOKEN: null}     # null: must be given at submit
+setup: pip install -r requirements.txt
+run: python tokenise.py "$CORPUS"
 """
 
 from __future__ import annotations
@@ -17,25 +14,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
-from stoker.errors import BadInput, StokerError, near
+from stoker.errors import BadInput
 from stoker.job import JobKind, JobSpec, Mount, Resources
 from stoker.spelling import (
     Accelerators,
-    check_length,
     join_accelerators,
     lower_bound,
     parse_accelerators,
     parse_array,
     parse_at_least,
-    parse_count,
     parse_dependencies,
     parse_moment,
     parse_signal,
 )
 from stoker.topology import Topology, parse_topology
-from stoker.units import parse_bytes, parse_duration
+from stoker.units import parse_bytes
+from stoker.yamltext import count, duration, flag, load, plain, reading, rename
 
 _KINDS = {
     "task": JobKind.TASK,
@@ -72,48 +66,12 @@ def read_jobfile(
 
     Raises BadInput, which begins with `source` and names the field, or for bad YAML the line.
     """
-    check_length(text, source)
-    try:
-        return _spec({"name": name, **_load(text)}, envs or {})
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise BadInput(f"{source}{where}: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise BadInput(f"{source}: {error}") from None
-    except RecursionError:
-        raise BadInput(f"{source}: nested too deep to be a job file") from None
-    except StokerError as error:
-        raise BadInput(f"{source}: {error}", param=error.param) from None
-
-
-class _TextLoader(yaml.SafeLoader):
-    """Every scalar is text but null; a key given twice is an error."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
-        first: [(tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(problem=f'"{key.value}" is given twice', problem_mark=key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _load(text: str) -> Mapping[str, Any]:
-    data = yaml.load(text, Loader=_TextLoader)  # noqa: S506 - derived from SafeLoader
-    if not isinstance(data, dict):
-        raise BadInput("a job file is a mapping of fields; write for example: run: python train.py")
-    return data
+    with reading(text, source):
+        return _spec({"name": name, **load(text, "a job file", "run: python train.py")}, envs or {})
 
 
 def _spec(data: Mapping[str, Any], envs: Mapping[str, str]) -> JobSpec:
-    fields = _rename(data, ALIASES, FIELDS, "field")
+    fields = rename(data, ALIASES, FIELDS, "field")
     values = {_FIELDS[name][0]: _FIELDS[name][1](name, value) for name, value in fields.items() if name in _FIELDS}
     values.update(values.pop("array_and_limit", {}))
     values.update(values.pop("signal_and_lead", {}))
@@ -121,19 +79,6 @@ def _spec(data: Mapping[str, Any], envs: Mapping[str, str]) -> JobSpec:
     values.setdefault("each_node", values.get("nodes", 1) > 1)
     values["envs"] = _envs(fields.get("envs"), envs)
     return JobSpec(**values)
-
-
-def _rename(data: Mapping[str, Any], aliases: Mapping[str, str], known: Sequence[str], what: str) -> dict[str, Any]:
-    """`data` under our names of the fields; unknown fields and fields given under two names are refused."""
-    fields: dict[str, Any] = {}
-    for given, value in data.items():
-        name = aliases.get(given, given) if isinstance(given, str) else given
-        if name not in known:
-            raise BadInput(f'unknown {what} "{given}"{near(str(given), [*known, *aliases])}', param=str(given))
-        if name in fields:
-            raise BadInput(f'"{given}" and "{name}" mean the same; give one of them', param=str(given))
-        fields[name] = value
-    return fields
 
 
 def _script(setup: Any, run: Any) -> str:
@@ -151,32 +96,25 @@ def _script(setup: Any, run: Any) -> str:
 def _lines(name: str, value: Any) -> str:
     """Text, or dstack's list of commands of which each must succeed."""
     if isinstance(value, list):
-        return "\n".join(["set -e", *(_text(name, item) for item in value)]) if value else ""
-    return _text(name, value) if value is not None else ""
+        return "\n".join(["set -e", *(plain(name, item) for item in value)]) if value else ""
+    return plain(name, value) if value is not None else ""
 
 
 def _envs(given: Any, at_submit: Mapping[str, str]) -> dict[str, str]:
     if isinstance(given, list):  # dstack: NAME=value, or NAME
-        pairs = [_text("envs", item).partition("=") for item in given]
+        pairs = [plain("envs", item).partition("=") for item in given]
         given = {name: value if equals else None for name, equals, value in pairs}
     if not isinstance(given or {}, dict):
         raise BadInput("envs is a mapping; write for example envs: {LR: 0.001}", param="envs")
-    merged = {_text("envs", name): value for name, value in (given or {}).items()} | dict(at_submit)
+    merged = {plain("envs", name): value for name, value in (given or {}).items()} | dict(at_submit)
     missing = [name for name, value in merged.items() if value is None]
     if missing:
         raise BadInput(f"envs: {missing[0]} has no value here; give it with --env {missing[0]}=...", param="envs")
-    return {name: _text(f"envs: {name}", value) for name, value in merged.items()}
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        kind = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else "nothing"
-        raise BadInput(f"{name}: {kind} was given; a plain value is allowed", param=name)
-    return value
+    return {name: plain(f"envs: {name}", value) for name, value in merged.items()}
 
 
 def _kind(name: str, value: Any) -> JobKind:
-    if _text(name, value) not in _KINDS:
+    if plain(name, value) not in _KINDS:
         raise BadInput(f'type "{value}" was given; allowed are {", ".join(_KINDS)}', param=name)
     return _KINDS[value]
 
@@ -184,14 +122,14 @@ def _kind(name: str, value: Any) -> JobKind:
 def _resources(name: str, value: Any) -> Resources:
     if not isinstance(value, dict):
         raise BadInput("resources is a mapping; write for example resources: {accelerators: H100:8}", param=name)
-    fields = _rename(value, RESOURCE_ALIASES, RESOURCE_FIELDS, "field in resources")
+    fields = rename(value, RESOURCE_ALIASES, RESOURCE_FIELDS, "field in resources")
     devices = _accelerators(fields.get("accelerators"), fields.get("any_of"))
     return Resources(
         accelerators=devices.count,
         models=devices.models,
         milli=devices.milli,
-        cpus=parse_at_least(_text("cpus", fields.get("cpus", "1")), what="cpus"),
-        memory=parse_bytes(lower_bound(_text("memory", fields.get("memory", "0"))), default_unit="G"),
+        cpus=parse_at_least(plain("cpus", fields.get("cpus", "1")), what="cpus"),
+        memory=parse_bytes(lower_bound(plain("memory", fields.get("memory", "0"))), default_unit="G"),
     )
 
 
@@ -208,63 +146,45 @@ def _accelerators(value: Any, any_of: Any = None) -> Accelerators:
     if value is None:
         return Accelerators()
     if isinstance(value, dict):
-        value = [f"{model}:{_text('accelerators', count)}" for model, count in value.items()]
+        value = [f"{model}:{plain('accelerators', number)}" for model, number in value.items()]
     choices = value if isinstance(value, list) else [value]
-    return join_accelerators(parse_accelerators(_text("accelerators", choice)) for choice in choices)
+    return join_accelerators(parse_accelerators(plain("accelerators", choice)) for choice in choices)
 
 
 def _names_devices(value: Any) -> bool:
     return isinstance(value, dict) and len(value) == 1 and RESOURCE_ALIASES.get(*value, *value) == "accelerators"
 
 
-def _count(name: str, value: Any) -> int:
-    return parse_count(_text(name, value), what=name)
-
-
-def _duration(name: str, value: Any) -> float:
-    if _text(name, value).strip().isdigit():
-        raise BadInput(
-            f'{name}: "{value}" has no unit; write for example {value}s, {value}m or 02:00:00', param=name
-        )
-    return parse_duration(value)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if _text(name, value).lower() not in ("true", "false"):
-        raise BadInput(f'{name}: "{value}" was given; allowed are true and false', param=name)
-    return bool(value.lower() == "true")
-
-
 def _topology(name: str, value: Any) -> Topology:
     """``{required: pod, preferred: leaf}``, or the same in words: ``required=pod,preferred=leaf``."""
     if isinstance(value, dict):
-        value = ",".join(f"{_text(name, key)}={_text(name, level)}" for key, level in value.items())
-    return parse_topology(_text(name, value))
+        value = ",".join(f"{plain(name, key)}={plain(name, level)}" for key, level in value.items())
+    return parse_topology(plain(name, value))
 
 
 def _array(name: str, value: Any) -> dict[str, Any]:
-    indices, limit = parse_array(_text(name, value))
+    indices, limit = parse_array(plain(name, value))
     return {"array": indices, "array_limit": limit}
 
 
 def _signal(name: str, value: Any) -> dict[str, Any]:
-    signal, lead = parse_signal(_text(name, value))
+    signal, lead = parse_signal(plain(name, value))
     return {"checkpoint_signal": signal, "checkpoint_lead": lead}
 
 
 def _labels(name: str, value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise BadInput("labels is a mapping; write for example labels: {project: speech}", param=name)
-    return {_text(name, key): _text(name, item) for key, item in value.items()}
+    return {plain(name, key): plain(name, item) for key, item in value.items()}
 
 
 def _words(name: str, value: Any) -> tuple[str, ...]:
     """One word, or a list of them."""
-    return tuple(_text(name, item) for item in (value if isinstance(value, list) else [value]))
+    return tuple(plain(name, item) for item in (value if isinstance(value, list) else [value]))
 
 
 def _image(name: str, value: Any) -> str:
-    return _text(name, value).removeprefix("docker:")  # SkyPilot's way to write it
+    return plain(name, value).removeprefix("docker:")  # SkyPilot's way to write it
 
 
 def _mounts(name: str, value: Any) -> tuple[Mount, ...]:
@@ -288,40 +208,40 @@ def parse_mounts(texts: Sequence[str], what: str) -> tuple[Mount, ...]:
 
 _Reader = Callable[[str, Any], Any]
 _FIELDS: Mapping[str, tuple[str, _Reader]] = {  # name in the file -> field of JobSpec, how to read it
-    "name": ("name", _text),
+    "name": ("name", plain),
     "type": ("kind", _kind),
     "resources": ("resources", _resources),
-    "num_nodes": ("nodes", _count),
-    "tasks_per_node": ("tasks_per_node", _count),
-    "workdir": ("workdir", _text),
-    "stdout": ("stdout", _text),
-    "stderr": ("stderr", _text),
-    "priority": ("priority", _count),
-    "queue": ("queue", _text),
-    "account": ("account", _text),
-    "qos": ("qos", _text),
-    "time_limit": ("time_limit", _duration),
-    "deadline": ("deadline", lambda name, value: parse_moment(_text(name, value))),
-    "grace": ("grace", _duration),
-    "retries": ("retries", _count),
-    "requeue": ("requeue", _flag),
-    "preemptible": ("preemptible", _flag),
-    "min_runtime": ("min_runtime", _duration),
+    "num_nodes": ("nodes", count),
+    "tasks_per_node": ("tasks_per_node", count),
+    "workdir": ("workdir", plain),
+    "stdout": ("stdout", plain),
+    "stderr": ("stderr", plain),
+    "priority": ("priority", count),
+    "queue": ("queue", plain),
+    "account": ("account", plain),
+    "qos": ("qos", plain),
+    "time_limit": ("time_limit", duration),
+    "deadline": ("deadline", lambda name, value: parse_moment(plain(name, value))),
+    "grace": ("grace", duration),
+    "retries": ("retries", count),
+    "requeue": ("requeue", flag),
+    "preemptible": ("preemptible", flag),
+    "min_runtime": ("min_runtime", duration),
     "checkpoint_signal": ("signal_and_lead", _signal),
-    "checkpoint_every": ("checkpoint_every", _duration),
-    "min_nodes": ("min_nodes", _count),
+    "checkpoint_every": ("checkpoint_every", duration),
+    "min_nodes": ("min_nodes", count),
     "array": ("array_and_limit", _array),
-    "depends": ("depends", lambda name, value: parse_dependencies(_text(name, value))),
-    "engine": ("engine", _text),
+    "depends": ("depends", lambda name, value: parse_dependencies(plain(name, value))),
+    "engine": ("engine", plain),
     "sites": ("sites", _words),
     "tolerations": ("tolerations", _words),
     "topology": ("topology", _topology),
-    "each_node": ("each_node", _flag),
-    "exclusive": ("exclusive", _flag),
+    "each_node": ("each_node", flag),
+    "exclusive": ("exclusive", flag),
     "image": ("image", _image),
     "mounts": ("mounts", _mounts),
-    "reservation": ("reservation", _text),
-    "package": ("package", _text),
+    "reservation": ("reservation", plain),
+    "package": ("package", plain),
     "labels": ("labels", _labels),
 }
 FIELDS = (*_FIELDS, "setup", "run", "envs")  # the last three are read together
