@@ -66,6 +66,15 @@ class Scaling:
             raise BadInput("idle is 0 s to one day, and hold 0 s to one hour", param="scaling")
 
 
+@strict
+@dataclass(frozen=True)
+class EndpointSettings:
+    """What a user says of how an endpoint serves, whichever version."""
+
+    scaling: Scaling = field(default_factory=Scaling)
+    queue: str = ""  # of its replicas; empty: as it is
+
+
 @dataclass(frozen=True)
 class Endpoint:
     name: str  # what callers put in "model"

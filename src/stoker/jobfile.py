@@ -119,7 +119,8 @@ def _kind(name: str, value: Any) -> JobKind:
     return _KINDS[value]
 
 
-def _resources(name: str, value: Any) -> Resources:
+def read_resources(name: str, value: Any) -> Resources:
+    """What is asked for on each node."""
     if not isinstance(value, dict):
         raise BadInput("resources is a mapping; write for example resources: {accelerators: H100:8}", param=name)
     fields = rename(value, RESOURCE_ALIASES, RESOURCE_FIELDS, "field in resources")
@@ -210,7 +211,7 @@ _Reader = Callable[[str, Any], Any]
 _FIELDS: Mapping[str, tuple[str, _Reader]] = {  # name in the file -> field of JobSpec, how to read it
     "name": ("name", plain),
     "type": ("kind", _kind),
-    "resources": ("resources", _resources),
+    "resources": ("resources", read_resources),
     "num_nodes": ("nodes", count),
     "tasks_per_node": ("tasks_per_node", count),
     "workdir": ("workdir", plain),

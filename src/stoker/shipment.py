@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from stoker.endpoint import EndpointSettings
 from stoker.errors import BadInput
 from stoker.job import Resources
 from stoker.typed import strict
@@ -69,12 +70,20 @@ class ShipmentRequest:
     resources: Mapping[str, Resources] = field(default_factory=dict)  # stage -> what its job asks for
     engine: str = ""  # where its jobs run; empty: any engine that fits
     nodes: int = 1  # of the training; its resources are those of each
+    min_nodes: int = 0  # elastic: the training runs on so many nodes at least; 0: on `nodes`
+    preemptible: bool = False  # the training may be ended for what is more important; it goes on later
     deploy: bool = True
     promote: bool = True  # make it the champion once verified
+    endpoint: EndpointSettings | None = None  # how its endpoint serves once promoted; None: as it does
 
     def __post_init__(self) -> None:
         if self.nodes < 1:
             raise BadInput(f"{self.nodes} nodes were asked for; a training needs at least one", param="nodes")
+        if not 0 <= self.min_nodes <= self.nodes:
+            raise BadInput(
+                f"min_nodes {self.min_nodes} was given; allowed is 1 to {self.nodes}, the nodes of the training",
+                param="min_nodes",
+            )
 
 
 @dataclass(frozen=True)

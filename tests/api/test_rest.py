@@ -197,6 +197,7 @@ def test_roles(site: Site) -> None:
             vera.post(f"/api/v1/jobs/{job['id']}/cancel"),
             vera.post("/v1/files", files={"file": ("a.txt", b"a")}, data={"purpose": "fine-tune"}),
             vera.put("/api/v1/endpoints/x", json={"version": 1}),
+            vera.patch("/api/v1/endpoints/x", json={"scaling": {"floor": 0}}),
             vera.post("/api/v1/shipments", json={"data": "/x", "base": "y", "name": "z"}),
             udo.post("/api/v1/keys", json={"name": "more"}),
             udo.get("/api/v1/keys"),

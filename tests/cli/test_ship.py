@@ -104,6 +104,30 @@ def test_detached_prints_the_id_alone(stoker: Stoker, tmp_path: Path, base: str)
     stoker("cancel", ship)
 
 
+def test_a_ship_file_says_it_all_and_options_win(stoker: Stoker, tmp_path: Path, base: str) -> None:
+    (tmp_path / "kit").mkdir()
+    records(tmp_path / "kit" / "tickets.jsonl", 4)
+    file = tmp_path / "kit" / "ship.yaml"
+    file.write_text(
+        f"data: tickets.jsonl\nbase: {base}\nsettings: {{train: {{epochs: 2, batch: 8}}}}\n"
+        "resources: {accelerators: H100:8}\nnum_nodes: 2\nmin_nodes: 1\npreemptible: true\n"
+        "endpoint: {min: 0, max: 3, reserve: 1}\n"
+    )
+    said = stoker("ship", str(file), "--detach", "--set", "train.epochs=5", "--gpus", "H100:4")
+    assert said.code == 0, said.err
+    [request] = [one["request"] for one in stoker("ships", "--json").json if one["id"] == said.out.strip()]
+    assert (request["name"], request["data"]) == ("tickets", str(tmp_path / "kit" / "tickets.jsonl"))
+    assert request["settings"] == {"train": {"epochs": 5, "batch": 8}}
+    assert request["resources"]["train"]["accelerators"] == 4
+    assert (request["nodes"], request["min_nodes"], request["preemptible"]) == (2, 1, True)
+    assert (request["endpoint"]["scaling"]["floor"], request["endpoint"]["scaling"]["reserve"]) == (0, 1)
+    stoker("cancel", said.out.strip())
+    refused = stoker("ship", str(file), "--detach", "--min-nodes", "3")
+    assert refused.code == 2
+    assert "min_nodes 3 was given; allowed is 1 to 2" in refused.err
+    assert "no such file" in stoker("ship", str(tmp_path / "other.yaml")).err
+
+
 def test_settings_are_json_where_they_can_be() -> None:
     given = [
         "train.epochs=3",

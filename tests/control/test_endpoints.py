@@ -11,7 +11,7 @@ import pytest
 from stoker.account import Account, Role
 from stoker.app import App
 from stoker.control.rights import platform
-from stoker.endpoint import Endpoint, Replica, ReplicaState
+from stoker.endpoint import Endpoint, EndpointSettings, Replica, ReplicaState, Scaling
 from stoker.engine import Key
 from stoker.errors import Away, Conflict, NotFound
 from stoker.job import Job, JobKind
@@ -114,6 +114,20 @@ def test_asking_for_the_version_that_answers_takes_back_what_was_to_follow(app: 
     assert app.endpoints.get("bot", ANN).candidate == 2
     app.endpoints.deploy("bot", 1, ANN)
     assert app.endpoints.get("bot", ANN).candidate is None
+
+
+def test_bounds_change_without_a_new_version_and_stay_with_the_next(app: App) -> None:
+    answering(app, 1)
+    app.endpoints.scale("bot", EndpointSettings(Scaling(2, 5, reserve=1)), ANN)
+    scaled = app.endpoints.get("bot", ANN)
+    assert (scaled.wanted, scaled.candidate, scaled.scaling.ceiling) == (2, None, 5)
+    app.endpoints.deploy("bot", 2, ANN)
+    assert app.endpoints.get("bot", ANN).scaling == scaled.scaling
+    app.endpoints.switch("bot", 2, EndpointSettings(Scaling(0, 3), "web"))
+    assert app.endpoints.get("bot", ANN).scaling == Scaling(0, 3)
+    assert (app.endpoints.get("bot", ANN).queue, app.endpoints.get("bot", ANN).wanted) == ("web", 2)
+    with pytest.raises(NotFound):
+        app.endpoints.scale("bot", EndpointSettings(), BOB)
 
 
 def test_what_is_being_verified_stays_when_the_old_version_is_asked_for(app: App) -> None:

@@ -123,6 +123,7 @@ def test_devices_are_lent_to_training_and_taken_back_when_load_rises(app: App) -
     until(app, lambda: app.endpoints.get("bot", ANN).wanted == 3)
 
 
+@pytest.mark.slow
 def test_the_last_replica_goes_when_nobody_asks_and_comes_when_somebody_waits(app: App) -> None:
     held: Counter[str] = Counter()
     app.lending.observe({}, lambda _name: Counted((), (0,), (0,)), held)

@@ -14,6 +14,7 @@ from stoker.app import App
 from stoker.control.rights import platform
 from stoker.errors import NoSpace, NotFound, Unfit
 from stoker.job import Job, JobSpec, Resources
+from stoker.ship.decide import RunJob
 from stoker.shipment import Shipment, ShipmentRequest, ShipmentState, Stage, StageState
 
 ANN = Account("ak-ann", "ann", Role.USER, "speech", 0.0)
@@ -72,6 +73,17 @@ def test_what_can_never_run_is_refused_before_anything_is_made(app: App, data: P
         with pytest.raises(Unfit):
             ship(app, data, **wish)
     assert app.shipments.find(ANN) == []
+
+
+def test_the_training_alone_is_elastic_and_may_be_displaced(app: App, data: Path) -> None:
+    shipment = ship(app, data, nodes=2, min_nodes=1, preemptible=True)  # there is one node
+    for stage, asked in ((Stage.TRAIN, (2, 1, True)), (Stage.CURATE, (1, 0, False))):
+        action = RunJob(stage, "key", stage.value, {}, (), {})
+        spec = app.jobs.get(app.shipments._stage_jobs.submit(shipment, action, {}), platform()).spec
+        assert (spec.nodes, spec.min_nodes, spec.preemptible) == asked
+        assert spec.returns
+    with pytest.raises(Unfit):
+        ship(app, data, nodes=2)
 
 
 def test_a_job_submitted_while_the_shipment_is_cancelled_is_ended(

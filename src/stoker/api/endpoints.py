@@ -11,7 +11,7 @@ from pydantic import Field
 from stoker.api.auth import Caller, Platform
 from stoker.api.fields import Name
 from stoker.api.wire import Json
-from stoker.endpoint import Endpoint, Scaling
+from stoker.endpoint import Endpoint, EndpointSettings, Scaling
 from stoker.page import Page
 from stoker.typed import strict
 
@@ -24,7 +24,7 @@ class Deployment:
     """Which version of the model of that name should answer, and by how many replicas."""
 
     version: Annotated[int, Field(ge=1, le=2**31 - 1)]
-    replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    replicas: Annotated[int, Field(ge=1, le=1000)] | None = None  # none: as it did so far, one at first
     scaling: Scaling | None = None  # instead of `replicas`: as many as the load asks for
     queue: str = ""  # of its replicas
 
@@ -44,6 +44,12 @@ def deploy(name: Name, body: Deployment, app: Platform, who: Caller) -> Response
     """Bring up a version; requests go over to it once it is ready, without one being lost."""
     app.endpoints.deploy(name, body.version, who, replicas=body.replicas, scaling=body.scaling, queue=body.queue)
     return Json(shown(app.endpoints.get(name, who)))
+
+
+@router.patch("/{name}", response_model=Endpoint)
+def scale(name: Name, body: EndpointSettings, app: Platform, who: Caller) -> Response:
+    """Other bounds for the replicas; the version stays."""
+    return Json(shown(app.endpoints.scale(name, body, who)))
 
 
 @router.delete("/{name}", status_code=204)

@@ -8,10 +8,26 @@ from typing import Annotated
 import typer
 
 from stoker.cli.render import AsJson, columns, facts, moment, print_json, say
+from stoker.cli.scaling import (
+    File,
+    Hold,
+    Idle,
+    Least,
+    Most,
+    Queue,
+    Replicas,
+    Reserve,
+    Target,
+    Tpot,
+    Ttft,
+    Window,
+    changed,
+    read_settings_file,
+)  # fmt: skip
 from stoker.cli.session import connect
 from stoker.cli.texts import t
-from stoker.endpoint import Endpoint, ReplicaState, Scaling
-from stoker.units import format_duration, parse_duration
+from stoker.endpoint import Endpoint, EndpointSettings, ReplicaState, Scaling
+from stoker.units import format_duration
 
 app = typer.Typer(
     help="List, deploy and stop endpoints.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
@@ -79,9 +95,16 @@ def _scaling(endpoint: Endpoint) -> list[tuple[str, str]]:
         objective.append(t("first token within {span}", span=format_duration(wish.ttft)))
     if wish.tpot is not None:
         objective.append(t("each further one within {span}", span=f"{1000 * wish.tpot:g} ms"))
+    if wish.reserve:
+        objective.append(t("{count} ready above the need", count=wish.reserve))
+    asleep = []
+    if wish.floor == 0:
+        asleep = [(t("to none"), t("after {idle} without a request; the next waits up to {hold}",
+                                   idle=format_duration(wish.idle), hold=format_duration(wish.hold)))]  # fmt: skip
     return [
         (t("follows"), _CAUSES[endpoint.cause]() if endpoint.cause in _CAUSES else ""),
         (t("objective"), ", ".join(objective)),
+        *asleep,
     ]
 
 
@@ -99,36 +122,29 @@ _CAUSES: Mapping[str, Callable[[], str]] = {
 def deploy(
     name: Name,
     version: Annotated[int, typer.Argument(help="Version of the model of that name.")],
-    replicas: Annotated[int, typer.Option(min=1, help="How many should serve it.")] = 1,
-    least: Annotated[
-        int | None, typer.Option("--min", min=1, help="Follow the load; so many stay whatever it is.")
-    ] = None,
-    most: Annotated[int | None, typer.Option("--max", min=1, help="Follow the load, up to so many.")] = None,
-    target: Annotated[float, typer.Option(help="Requests in flight that one replica answers well.")] = 8.0,
-    ttft: Annotated[str, typer.Option(help="Wanted until the first token, for 95 in 100: 2s.")] = "",
-    tpot: Annotated[float | None, typer.Option(help="Wanted for each further token, milliseconds.")] = None,
-    reserve: Annotated[int, typer.Option(min=0, help="Ready replicas kept above what is needed.")] = 0,
-    window: Annotated[str, typer.Option(help="The load is low for so long before a replica goes.")] = "5m",
-    queue: Annotated[str, typer.Option(help="Queue of its replicas.")] = "",
+    file: File = None,
+    replicas: Replicas = None,
+    least: Least = None,
+    most: Most = None,
+    target: Target = None,
+    ttft: Ttft = "",
+    tpot: Tpot = None,
+    reserve: Reserve = None,
+    window: Window = "",
+    idle: Idle = "",
+    hold: Hold = "",
+    queue: Queue = "",
     json: AsJson = False,
 ) -> None:
     """Bring up a version; requests go over once it is ready.
 
     With --min and --max it has as many replicas as its load asks for. What it does not need, preemptible jobs use.
+    Without any of these it is served as it was so far, at first by one replica.
     """
-    scaling = None
-    if least is not None or most is not None:
-        floor = least or 1
-        scaling = Scaling(
-            floor,
-            most or max(floor, replicas),
-            target,
-            parse_duration(ttft) if ttft else None,
-            None if tpot is None else tpot / 1000,
-            reserve,
-            parse_duration(window),
-        )
-    found = connect().endpoints.deploy(name, version, replicas=replicas, scaling=scaling, queue=queue)
+    settings = read_settings_file(file) if file else EndpointSettings()
+    scaling = changed(settings.scaling, replicas, least, most, target, ttft, tpot, reserve, window, idle, hold)
+    asked = scaling if file or scaling != Scaling() or replicas else None
+    found = connect().endpoints.deploy(name, version, scaling=asked, queue=queue or settings.queue)
     if json:
         print_json(found)
     else:
@@ -139,6 +155,34 @@ def deploy(
                 version=version,
             )
         )
+
+
+@app.command()
+def scale(
+    name: Name,
+    file: File = None,
+    replicas: Replicas = None,
+    least: Least = None,
+    most: Most = None,
+    target: Target = None,
+    ttft: Ttft = "",
+    tpot: Tpot = None,
+    reserve: Reserve = None,
+    window: Window = "",
+    idle: Idle = "",
+    hold: Hold = "",
+    queue: Queue = "",
+    json: AsJson = False,
+) -> None:
+    """Change how many replicas serve it; what is not given stays as it is."""
+    client = connect()
+    settings = read_settings_file(file) if file else EndpointSettings(client.endpoints.get(name).scaling)
+    scaling = changed(settings.scaling, replicas, least, most, target, ttft, tpot, reserve, window, idle, hold)
+    found = client.endpoints.scale(name, scaling, queue=queue or settings.queue)
+    if json:
+        print_json(found)
+    else:
+        say(f"{name}: {_replicas(found)}")
 
 
 @app.command()

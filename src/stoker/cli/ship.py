@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,26 +16,36 @@ from stoker.cli.watch import watch
 from stoker.client import Client
 from stoker.errors import BadInput, Broken, NotFound
 from stoker.job import Resources
+from stoker.shipfile import read_shipfile, setting
 from stoker.shipment import Shipment, ShipmentRequest, ShipmentState, Stage, StageState
 from stoker.spelling import parse_accelerators
 
+_YAML = (".yaml", ".yml")
 _THERE = "server:"  # a path on the server, where that is another machine
 
 
 def ship(
-    data: Annotated[str, typer.Argument(help="Folder or file with data, file-..., or server:/path.")] = "",
+    data: Annotated[
+        str, typer.Argument(help="Folder or file with data, file-..., server:/path, or a ship file (.yaml).")
+    ] = "",
     base: Annotated[str, typer.Option(help="Base model: a folder, a .gguf file, or a name in the catalogue.")] = "",
     name: Annotated[str, typer.Option(help="The model's name; else that of the data.")] = "",
-    method: Annotated[str, typer.Option(help="lora, full, ptuning, bottleneck or ia3.")] = "lora",
+    method: Annotated[str, typer.Option(help="lora, full, ptuning, bottleneck or ia3; else lora.")] = "",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="STAGE.SETTING=VALUE: train.epochs=3.")
     ] = None,
     heldout: Annotated[str, typer.Option(help="Data to evaluate on; else a part of DATA.")] = "",
     gpus: Annotated[str, typer.Option(help="Devices of the training, on each node: 2, H100:8.")] = "",
-    nodes: Annotated[int, typer.Option("--nodes", "-N", help="Nodes of the training.")] = 1,
+    nodes: Annotated[int | None, typer.Option("--nodes", "-N", help="Nodes of the training.")] = None,
+    min_nodes: Annotated[
+        int | None, typer.Option(help="The training does with so many nodes when there are no more.")
+    ] = None,
+    preemptible: Annotated[
+        bool | None, typer.Option(help="The training may be ended for what is more important, and goes on later.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="Where its jobs run: an engine's name.")] = "",
-    deploy: Annotated[bool, typer.Option(help="Serve it.")] = True,
-    promote: Annotated[bool, typer.Option(help="Let it answer once it is verified.")] = True,
+    deploy: Annotated[bool | None, typer.Option(help="Serve it.")] = None,
+    promote: Annotated[bool | None, typer.Option(help="Let it answer once it is verified.")] = None,
     resume: Annotated[str, typer.Option(help="Go on with a shipment that stopped: ship-...")] = "",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not watch it.")] = False,
     as_json: AsJson = False,
@@ -50,9 +59,12 @@ def ship(
     if resume:
         shipment = client.shipments.resume(resume)
     else:
-        request = _request(
-            client, data, base, name, heldout, method, settings or (), gpus, nodes, engine, deploy, promote
-        )
+        options = {
+            "base": base, "name": name, "heldout": heldout, "method": method, "nodes": nodes,
+            "min_nodes": min_nodes, "preemptible": preemptible, "engine": engine, "deploy": deploy,
+            "promote": promote,
+        }  # fmt: skip
+        request = _request(client, _asked(data, options, settings or (), gpus))
         shipment = client.shipments.create(request)
     if as_json and detach:
         print_json(shipment)
@@ -66,30 +78,52 @@ def ship(
     return _told(ended)
 
 
-def _request(
-    client: Client, data: str, base: str, name: str, heldout: str, method: str, settings: Iterable[str], gpus: str,
-    nodes: int, engine: str, deploy: bool, promote: bool,
-) -> ShipmentRequest:  # fmt: skip
-    if not data or not base:
-        raise BadInput("ship needs data and a base model; write: stoker ship DATA --base MODEL")
-    resources = {}
+def _asked(data: str, options: Mapping[str, Any], settings: Iterable[str], gpus: str) -> dict[str, Any]:
+    """Fields of the request: what the ship file says, if `data` is one, under what the options say."""
+    asked: dict[str, Any] = _of_file(Path(data)) if data.endswith(_YAML) else {"data": data}
+    asked |= {name: value for name, value in options.items() if value not in (None, "")}
+    given = read_settings(settings)
+    of_file = asked.get("settings", {})
+    asked["settings"] = {
+        stage: {**of_file.get(stage, {}), **given.get(stage, {})} for stage in sorted({*of_file, *given})
+    }
     if gpus:
         devices = parse_accelerators(gpus)
-        wish = Resources(accelerators=devices.count, models=devices.models, milli=devices.milli)
-        resources = {Stage.TRAIN.value: wish, Stage.EVALUATE.value: replace(wish, accelerators=1)}
-    return ShipmentRequest(
-        data=_place(client, data),
-        base=_base(client, base),
-        name=name or _named_after(data),
-        heldout=_place(client, heldout) if heldout else "",
-        method=method,
-        settings=read_settings(settings),
-        resources=resources,
-        nodes=nodes,
-        engine=engine,
-        deploy=deploy,
-        promote=promote,
-    )
+        wish = asked.get("resources", Resources())
+        asked["resources"] = replace(wish, accelerators=devices.count, models=devices.models, milli=devices.milli)
+    return asked
+
+
+def _of_file(file: Path) -> dict[str, Any]:
+    """What a ship file says; folders and files in it count from where it lies."""
+    try:
+        asked = read_shipfile(file.read_text(), source=str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        why = (error.strerror or "cannot be read").lower() if isinstance(error, OSError) else "not UTF-8 text"
+        raise BadInput(f"{file}: {why}") from None
+    for name in ("data", "base", "heldout"):
+        there = file.parent / Path(asked.get(name, "")).expanduser()
+        if asked.get(name) and there.exists():
+            asked[name] = str(there)
+    return asked
+
+
+def _request(client: Client, asked: dict[str, Any]) -> ShipmentRequest:
+    data, base = asked.get("data", ""), asked.get("base", "")
+    if not data or not base:
+        raise BadInput("ship needs data and a base model; write: stoker ship DATA --base MODEL")
+    wish = asked.get("resources")
+    resources = {}
+    if wish:
+        alone = replace(wish, accelerators=min(1, wish.accelerators))
+        resources = {Stage.TRAIN.value: wish, Stage.EVALUATE.value: alone}
+    places = {
+        "data": _place(client, data),
+        "base": _base(client, base),
+        "name": asked.get("name") or _named_after(data),
+        "heldout": _place(client, asked["heldout"]) if asked.get("heldout") else "",
+    }
+    return ShipmentRequest(**{**asked, **places, "resources": resources})
 
 
 def _place(client: Client, data: str) -> str:
@@ -131,22 +165,13 @@ def read_settings(given: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:
     settings: dict[str, dict[str, Any]] = {}
     for item in given:
         place, equals, value = item.partition("=")
-        stage, dot, setting = place.partition(".")
-        if not (equals and dot and stage and setting):
+        stage, dot, name = place.partition(".")
+        if not (equals and dot and stage and name):
             raise BadInput(
                 f'--set "{item}" is not understood; write STAGE.SETTING=VALUE, for example train.epochs=3'
             )
-        settings.setdefault(stage, {})[setting] = _value(value)
+        settings.setdefault(stage, {})[name] = setting(value)
     return settings
-
-
-def _value(text: str) -> Any:
-    try:
-        value = json.loads(text)
-        json.dumps(value, allow_nan=False)
-    except (ValueError, RecursionError):
-        return text
-    return value
 
 
 def _watched(client: Client, shipment: Shipment) -> Shipment:

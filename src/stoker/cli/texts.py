@@ -313,6 +313,10 @@ ZH: Mapping[str, str] = {
     "each further one within {span}": "此后每个 token 不超过 {span}",
     "the load needs no more than the floor": "负载不超过下限副本的能力",
     "the load needs more than the ceiling": "负载超过上限副本的能力",
+    "{count} ready above the need": "另备 {count} 个就绪副本",
+    "to none": "缩容到零",
+    "after {idle} without a request; the next waits up to {hold}":
+        "空闲 {idle} 后；下一个请求最多等待 {hold}",
     "what is in flight": "在途请求",
     "answers are slower than they should be": "响应慢于目标",
     "what is about to come": "预计到来的负载",

@@ -56,6 +56,9 @@ class Connection:
     def put(self, kind: type[T], path: str, body: Any) -> T:
         return self._read(kind, self.send("PUT", path, body=body))
 
+    def patch(self, kind: type[T], path: str, body: Any) -> T:
+        return self._read(kind, self.send("PATCH", path, body=body))
+
     def delete(self, path: str) -> None:
         self.send("DELETE", path)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stoker.client.connection import Connection
-from stoker.endpoint import Endpoint, Scaling
+from stoker.endpoint import Endpoint, EndpointSettings, Scaling
 from stoker.page import Page
 from stoker.typed import dump
 
@@ -25,12 +25,23 @@ class Endpoints:
         return self._connection.get(Endpoint, f"{_PATH}/{name}")
 
     def deploy(
-        self, name: str, version: int, *, replicas: int = 1, scaling: Scaling | None = None, queue: str = ""
+        self,
+        name: str,
+        version: int,
+        *,
+        replicas: int | None = None,
+        scaling: Scaling | None = None,
+        queue: str = "",
     ) -> Endpoint:
         """Serve `version` of the model `name`; it takes over once it is ready. With `scaling` it has as many
-        replicas as its load asks for, instead of `replicas`."""
+        replicas as its load asks for, instead of `replicas`; without either it serves as it did so far."""
         body = {"version": version, "replicas": replicas, "scaling": scaling and dump(scaling), "queue": queue}
         return self._connection.put(Endpoint, f"{_PATH}/{name}", body)
+
+    def scale(self, name: str, scaling: Scaling, *, queue: str = "") -> Endpoint:
+        """Other bounds for its replicas; the version stays."""
+        body = dump(EndpointSettings(scaling, queue))
+        return self._connection.patch(Endpoint, f"{_PATH}/{name}", body)
 
     def stop(self, name: str) -> None:
         """Take the endpoint down; the registered model stays."""

@@ -17,7 +17,7 @@ from stoker.control.jobs import JobDesk
 from stoker.control.replicas import recipe_spec, replica_spec
 from stoker.control.rights import platform, require, sees
 from stoker.control.routes import Routes
-from stoker.endpoint import MOST_REPLICAS, Endpoint, Replica, ReplicaState, Scaling
+from stoker.endpoint import MOST_REPLICAS, Endpoint, EndpointSettings, Replica, ReplicaState, Scaling
 from stoker.errors import Away, BadInput, Conflict, NotFound, StokerError
 from stoker.home import Home
 from stoker.job import Job
@@ -98,23 +98,30 @@ class EndpointDesk:
         version: int,
         who: Account,
         *,
-        replicas: int = 1,
+        replicas: int | None = None,
         scaling: Scaling | None = None,
         queue: str = "",
     ) -> Endpoint:
         """Serve `version` of the model `name` with so many replicas, or as many between two bounds as its load asks
-        for; it answers once one of them is ready."""
+        for, or as it did so far; it answers once one of them is ready."""
         require(who, Role.USER, "deploy a model")
-        if not 1 <= replicas <= MOST_REPLICAS:
+        if replicas is not None and not 1 <= replicas <= MOST_REPLICAS:
             raise BadInput(f"{replicas} replicas were asked for; allowed is 1 to {MOST_REPLICAS}", param="replicas")
-        scaling = scaling or Scaling(replicas, replicas)
+        if scaling is None and replicas is not None:
+            scaling = Scaling(replicas, replicas)
         owners = {model: tenant for model, tenant in self._registry.tenants().items() if sees(who, tenant)}
         owner = owners.get(name)
         if owner is None:
             raise NotFound.named("model", name, owners)
         self._registry.version(name, version)
         self.bring_up(name, version, tenant=owner, owner=who.name, switch=True)
-        return self._change(name, lambda endpoint: scaled(endpoint, scaling, queue))
+        return self._change(name, lambda endpoint: scaled(endpoint, scaling or endpoint.scaling, queue))
+
+    def scale(self, name: str, settings: EndpointSettings, who: Account) -> Endpoint:
+        """Serve what it serves within other bounds."""
+        require(who, Role.USER, "scale an endpoint")
+        self.get(name, who)
+        return self._change(name, lambda endpoint: scaled(endpoint, settings.scaling, settings.queue))
 
     def stop(self, name: str, who: Account) -> Endpoint:
         """Take the endpoint down: replicas finish their answers and end; the registered model stays."""
@@ -151,13 +158,15 @@ class EndpointDesk:
 
     # for shipments and promotions
 
-    def bring_up(self, name: str, version: int, *, tenant: str, owner: str, switch: bool, engine: str = "") -> None:
+    def bring_up(
+        self, name: str, version: int, *, tenant: str, owner: str, switch: bool, engine: str = "", queue: str = ""
+    ) -> None:
         """Start a replica of `version` beside what answers now. `switch`: let it take over when ready.
 
-        A new endpoint has its replicas on `engine`; one that is there stays where it is.
+        A new endpoint has its replicas on `engine` and in `queue`; one that is there stays where it is.
         """
         now = self._clock.now()
-        fresh = Endpoint(name, tenant, owner, version=None, wanted=1, created_at=now, engine=engine)
+        fresh = Endpoint(name, tenant, owner, version=None, wanted=1, created_at=now, engine=engine, queue=queue)
         while True:
             kept = self._store.maybe(name)
             endpoint = kept.endpoint if kept else fresh
@@ -182,9 +191,14 @@ class EndpointDesk:
         wanted = version in (kept.endpoint.version, kept.endpoint.candidate)
         return None, "" if wanted else kept.endpoint.message or f"version {version} was taken down"
 
-    def switch(self, name: str, version: int) -> None:
-        """Let `version` answer; what answered before finishes and ends."""
-        self._change(name, lambda one: switched(one, version))
+    def switch(self, name: str, version: int, settings: EndpointSettings | None = None) -> None:
+        """Let `version` answer, within other bounds if any are given; what answered before finishes and ends."""
+
+        def change(endpoint: Endpoint) -> Endpoint:
+            changed = switched(endpoint, version)
+            return scaled(changed, settings.scaling, settings.queue) if settings else changed
+
+        self._change(name, change)
 
     def drop_candidate(self, name: str, version: int, message: str) -> None:
         """Take a candidate down again; what answered before goes on."""

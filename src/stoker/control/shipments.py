@@ -313,13 +313,14 @@ class ShipmentDesk:
                 owner=shipment.owner,
                 switch=False,
                 engine=shipment.request.engine,
+                queue=shipment.request.endpoint.queue if shipment.request.endpoint else "",
             )
             return self._stage(shipment, stage, state=StageState.RUNNING, started_at=now)
         replica, failed = self._endpoints.standing(name, version)
         if replica is None:  # it died since it was verified: what answers now goes on until it is back
             return self._fail(shipment, stage, failed, None) if failed else shipment
         promotion = self._models.record(name, version, shipment.owner, CHAMPION, "promote")
-        self._endpoints.switch(name, version)
+        self._endpoints.switch(name, version, shipment.request.endpoint)
         result = {"alias": CHAMPION, "version": version, "previous": promotion.previous}
         return self._stage(shipment, stage, state=StageState.DONE, started_at=now, ended_at=now, result=result)
 
@@ -414,6 +415,7 @@ def _wishes(request: ShipmentRequest) -> list[JobSpec]:
             ("true",),
             resources=need,
             nodes=request.nodes if stage in (Stage.TRAIN, "stages") else 1,
+            min_nodes=request.min_nodes if stage in (Stage.TRAIN, "stages") else 0,
             engine=request.engine,
         )
         for stage, need in needs.items()

@@ -82,6 +82,8 @@ class StageJobs:
             command=_command(action, nodes, resources),
             resources=resources,
             nodes=nodes,
+            min_nodes=shipment.request.min_nodes if action.stage is Stage.TRAIN else 0,
+            preemptible=shipment.request.preemptible and action.stage is Stage.TRAIN,
             each_node=nodes > 1,
             envs=envs,
             requeue=action.stage is not Stage.VERIFY,  # where the replica listens is part of its spec
