@@ -23,6 +23,11 @@ def judge(
     return Finding(subject, verdict, claim, evidence, remedy)
 
 
+def more_is_better(name: str) -> bool:
+    """Whether a value of that name should be large: rates and shares; a loss and seconds should be small."""
+    return "loss" not in name and (name.endswith("_per_s") or not name.endswith("_s"))
+
+
 def _verdict(expected: Expectation, measured: float, higher_is_better: bool) -> Verdict:
     if higher_is_better:
         if measured >= expected.low:

@@ -6,6 +6,7 @@ import pytest
 
 from stoker.finding import Finding, Verdict
 from stoker.job import Job, JobSpec, JobState, Placement
+from stoker.telemetry import Telemetry
 from stoker.why import InTheWay, explain
 
 
@@ -15,7 +16,9 @@ def job(state: JobState, number: int = 7, **fields: object) -> Job:
 
 
 def why(one: Job, ahead: InTheWay | None = None, tail: bytes = b"", error: str = "") -> Finding:
-    return explain(one, ahead=ahead or InTheWay(), holders=InTheWay(), tail=tail, error=error, now=400.0)
+    return explain(
+        one, ahead=ahead or InTheWay(), holders=InTheWay(), tail=tail, telemetry=Telemetry(error=error), now=400.0
+    )
 
 
 def test_waiting_is_no_fault_and_names_those_ahead() -> None:

@@ -15,7 +15,7 @@ from stoker.console import figures
 from stoker.console.speed import RATES, recent
 from stoker.expectation import Expectation
 from stoker.finding import Verdict
-from stoker.judge import judge
+from stoker.judge import judge, more_is_better
 from stoker.signal import Sample, Signal
 
 MOST_POINTS = 400  # twice what a chart is wide enough for to show
@@ -198,6 +198,5 @@ def _band(frame: _Frame, expectation: Expectation | None) -> Band | None:
 def _verdict(expectation: Expectation | None, measured: float, name: str) -> Verdict | None:
     if expectation is None:
         return None
-    better = "loss" not in name
-    finding = judge(expectation, measured, subject=name, remedy="stoker why", higher_is_better=better)
+    finding = judge(expectation, measured, subject=name, remedy="stoker why", higher_is_better=more_is_better(name))
     return finding.verdict

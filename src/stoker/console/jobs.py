@@ -20,7 +20,7 @@ from stoker.console.tail import Read, start_of_tail
 from stoker.console.timeline import timeline
 from stoker.console.waiting import Waiting, waiting
 from stoker.errors import Conflict, NotFound
-from stoker.finding import Finding
+from stoker.finding import Finding, Verdict
 from stoker.job import FINAL, Job, JobState
 from stoker.telemetry import Telemetry
 
@@ -158,10 +158,13 @@ def _one(view: View, label: str) -> Job:
 
 
 def _finding(view: View, job: Job) -> Finding | None:
-    """Why a job did not succeed; one that runs or went well needs no reason, one that waits has a drawing."""
-    if job.state in (JobState.PENDING, JobState.RUNNING, JobState.STARTING, JobState.SUCCEEDED):
+    """Why a job did not succeed or is slow; one that went well needs no reason, one that waits has a drawing."""
+    if job.state in (JobState.PENDING, JobState.STARTING, JobState.SUCCEEDED):
         return None
-    return in_language(view.app.jobs.why(job.id, view.who), job, view.say)
+    found = view.app.jobs.why(job.id, view.who)
+    if job.state is JobState.RUNNING and found.verdict not in (Verdict.DEGRADED, Verdict.FAILED):
+        return None
+    return in_language(found, job, view.say)
 
 
 def _waiting(view: View, job: Job) -> Waiting | None:

@@ -204,7 +204,7 @@ class JobDesk:
             ),
             holders=_as_seen(holders, who, len(holders)),
             tail=self._tail(job) if job.state.final and job.attempt else b"",
-            error=self._telemetry(job).error,
+            telemetry=self._telemetry(job),
             now=now,
             loses=loses(job, now, self._dispatcher.seen.policy) if may_go else "",
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoker.finding import Finding, Verdict
 from stoker.job import Job, JobState
+from stoker.telemetry import Telemetry
 from stoker.units import format_duration
+from stoker.why.speed import running
 
 _LINES = 8  # of the log's end, shown as evidence
 _NAMED = 3  # jobs named in a sentence before "and n more"
@@ -23,25 +25,31 @@ class InTheWay:
 
 
 def explain(
-    job: Job, *, ahead: InTheWay, holders: InTheWay, tail: bytes, error: str, now: float, loses: str = ""
+    job: Job,
+    *,
+    ahead: InTheWay,
+    holders: InTheWay,
+    tail: bytes,
+    telemetry: Telemetry,
+    now: float,
+    loses: str = "",
 ) -> Finding:
     """`ahead`: pending jobs that go first; `holders`: jobs that hold something now; `tail`: the end of the log;
-    `error`: what the job itself reported; `loses`: of one that may be ended for others, what that costs."""
+    `telemetry`: what the job itself reported; `loses`: of one that may be ended for others, what that costs."""
     subject = f"job/{job.label}"
     if job.state is JobState.PENDING:
         return _waiting(subject, job, ahead, holders, now)
     if not job.state.final and job.reason and job.state is not JobState.STOPPING:
         return _at_its_engine(subject, job, now)
     if not job.state.final:
-        since = f" since {format_duration(now - job.started_at)}" if job.started_at else ""
-        claim = f"{job.state}{since}; whether it is fast enough was not measured"
         told = filter(None, (job.message, f"ended for others now, it {loses}" if loses else ""))
-        return Finding(subject, Verdict.UNKNOWN, claim, tuple(told))
+        found = running(subject, job.state, telemetry, started_at=job.started_at, now=now)
+        return replace(found, evidence=(*found.evidence, *told))
     if job.state is JobState.SUCCEEDED:
         return Finding(subject, Verdict.OK, f"succeeded after {_lasted(job)}")
     if job.state is JobState.CANCELLED:
         return Finding(subject, Verdict.OK, f"{job.message or 'cancelled'} after {_lasted(job)}")
-    return _failed(subject, job, tail, error)
+    return _failed(subject, job, tail, telemetry.error)
 
 
 def _waiting(subject: str, job: Job, ahead: InTheWay, holders: InTheWay, now: float) -> Finding:
