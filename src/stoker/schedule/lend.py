@@ -118,15 +118,18 @@ def _forecast(loads: Sequence[Load], now: float, ahead: float) -> float:
 
 
 def _by_trend(last: Sequence[Load], ahead: float) -> float:
-    """Least squares through the last spans; one that falls is not followed."""
+    """The latest span, carried on at the pace of the half of `last` that rose less: one step up is no trend."""
     if len(last) < _TREND_SPANS:
         return 0.0
-    mean_at = sum(load.at for load in last) / len(last)
-    mean = sum(load.in_flight for load in last) / len(last)
-    spread = sum((load.at - mean_at) ** 2 for load in last)
-    slope = sum((load.at - mean_at) * (load.in_flight - mean) for load in last) / spread if spread else 0.0
+    half = len(last) // 2
+    slope = min(_slope(last[: half + 1]), _slope(last[half:]))
     ahead = min(ahead, last[-1].at - last[0].at)  # no further than it was watched
-    return mean + slope * (last[-1].at - mean_at + ahead) if slope > 0 else 0.0
+    return last[-1].in_flight + slope * ahead if slope > 0 else 0.0
+
+
+def _slope(loads: Sequence[Load]) -> float:
+    first, last = loads[0], loads[-1]
+    return (last.in_flight - first.in_flight) / (last.at - first.at) if last.at > first.at else 0.0
 
 
 def _by_yesterday(loads: Sequence[Load], now: float, ahead: float) -> float:
