@@ -53,12 +53,16 @@ class Result:
     outcome: Outcome
 
 
-def trained(trace: Trace, nodes: int, *, saves: bool) -> list[TracedJob]:
-    """Jobs that may be preempted; none asks for more than the nodes of training."""
+def trained(trace: Trace, nodes: int, *, saves: bool, slower: float = 1.0) -> list[TracedJob]:
+    """Jobs that may be preempted; none asks for more than the nodes of training.
+
+    `slower`: by how much the reader has lengthened work beyond the trace's own durations.
+    """
     return [
         replace(
             job,
-            restart=RESTART_S,
+            work=job.work / slower,
+            restart=None,
             spec=replace(
                 job.spec,
                 nodes=min(job.spec.nodes, nodes),

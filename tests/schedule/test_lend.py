@@ -60,6 +60,12 @@ def test_the_trend_is_looked_forward() -> None:
     assert decided(loads(4, 8, 12, 16, 20), ahead=120.0) == Wanted(7, Cause.FORECAST, 7)
 
 
+@pytest.mark.parametrize("since", [1, 2, 3, 4])
+def test_a_step_is_no_trend(since: int) -> None:
+    """Load that has gone up once and stays there needs what it needs, however short ago that was."""
+    assert decided(loads(*([8] * (5 - since)), *([24] * since)), ahead=120.0) == Wanted(6, Cause.LOAD, 6)
+
+
 def test_yesterday_tells_what_comes_scaled_to_today() -> None:
     """Twice yesterday's load until now, so twice what followed then."""
     yesterday = [Load(NOW - DAY + 60.0 * minute, 12.0 if minute > 5 else 4.0) for minute in range(-30, 30)]

@@ -12,6 +12,7 @@ from stoker.cluster import Device, Node
 from stoker.job import Job, JobSpec, JobState, Placement, Resources
 from stoker.queue import Queue
 from stoker.schedule import Plan, Policy, Snapshot, decide
+from stoker.schedule.policy import Order
 from stoker.schedule.policy import Preempt as Whom
 from stoker.schedule.pool import field_of
 from stoker.schedule.victims import loses, lost
@@ -88,6 +89,16 @@ def test_the_cheapest_goes_who_lost_least_since_it_saved_itself() -> None:
         ]
         active = [job for job in active if job.id != gone]
     assert order == [6, 5, 3, 4, 2]
+
+
+def test_where_the_policy_has_an_order_who_is_last_in_it_goes() -> None:
+    """The one that lost least would come back at once, as it is first in the order."""
+    short = running(2, ("a", 0, 8), age=5001.0, time_limit=6000.0, checkpoint_every=100.0)
+    long = running(3, ("b", 0, 8), age=5002.0, time_limit=90_000.0, checkpoint_every=100.0)
+    nodes, high = [node("a"), node("b")], waiting(1, 8)
+    assert victims(plan(nodes, [high], [short, long])) == {1: [2]}
+    by_limit = dataclasses.replace(AT_ONCE, order=Order.SHORTEST)
+    assert victims(plan(nodes, [high], [short, long], by_limit)) == {1: [3]}
 
 
 def test_a_job_on_many_devices_is_dearer_than_two_small_ones() -> None:

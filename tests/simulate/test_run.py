@@ -112,7 +112,8 @@ def test_what_is_held_adds_up(jobs: list[TracedJob]) -> None:
 
 
 def test_one_job_after_the_other() -> None:
-    outcome = run([job(1, 0, 100, 12), job(2, 10, 50, 12)], Policy(restart=5.0))
+    jobs = [replace(one, restart=5.0) for one in (job(1, 0, 100, 12), job(2, 10, 50, 12))]
+    outcome = run(jobs)
     first, second = outcome.jobs
     assert (first.started_at, first.ended_at) == (0, 105)
     assert (second.started_at, second.ended_at) == (105, 160)
@@ -121,6 +122,13 @@ def test_one_job_after_the_other() -> None:
     assert measures.allocation == pytest.approx(1.0)
     assert measures.completion.mean == pytest.approx((105 + 150) / 2)
     assert measures.makespan == 160
+
+
+def test_a_start_is_in_the_durations_of_a_trace_and_a_second_one_is_not() -> None:
+    low, high = job(1, 0, 1000, 12, 20, warning=0.0), job(2, 100, 50, 12, 80)
+    first, second = run([low, high], Policy(restart=7.0, min_runtime=0.0, checkpoint_every=10.0)).jobs
+    assert (second.started_at, second.ended_at) == (100, 150)
+    assert (first.ended_at, first.preemptions, first.starting) == (1050 + 7, 1, 7)
 
 
 def test_short_jobs_first_where_limits_are_known() -> None:

@@ -159,8 +159,9 @@ class Line:
         )
 
     def standing(self, jobs: Sequence[Job]) -> Mapping[int, float]:
-        """By job, how many of `jobs` it goes before when equals take turns, as a share; else nothing."""
-        if self._turn is None or self._rank is None:
+        """By job, how many of `jobs` it goes before, as a share, where the policy has an order of its own: else
+        nothing, as who came first has no claim to stay."""
+        if self._rank is None:
             return {}
         ranks = {job.id: self._rank(job) for job in jobs}
         worst_first = sorted(jobs, key=lambda job: (job.spec.priority, -ranks[job.id], -job.id))

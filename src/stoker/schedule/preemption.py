@@ -11,7 +11,7 @@ has borrowed (`line`). That rules out two jobs that displace each other for ever
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stoker.job import Job, JobSpec, JobState, Placement
@@ -54,7 +54,7 @@ class Preemption:
         self._movable = [] if never else [job for job in snapshot.active if _movable(job)]
         self._going = [job for job in snapshot.active if job.state is JobState.STOPPING]
         self._claims = _claims(snapshot)
-        self._standing = line.standing(self._movable)
+        self._standing: Mapping[int, float] | None = None  # reckoned when it is asked for
         self._hopeless: set[Hashable] = set()
         self._movable_elastic = [] if never else [job for job in snapshot.active if could_grow(job)]
         self.plans: list[Preempt] = []
@@ -188,7 +188,10 @@ class Preemption:
         return [Candidate(one, lost(one, now, policy) + self._waits(one)) for one in able if self._has_run(one)]
 
     def _waits(self, victim: Job) -> float:
-        """Device-seconds until its next turn: the more, the sooner it would have one."""
+        """Device-seconds until its next turn: who is last in the order would wait anyway; who is first comes back
+        at once, into room that others wait for."""
+        if self._standing is None:
+            self._standing = self._line.standing(self._movable)
         return size(victim) * self._snapshot.policy.turn * self._standing.get(victim.id, 0.0)
 
     def _together(self, job: Job, victims: Sequence[Job]) -> bool:

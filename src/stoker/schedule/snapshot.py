@@ -54,7 +54,7 @@ class Preempt:
     engine: str
     placements: tuple[Placement, ...]  # where it would start if everything else stayed as it is
     victims: tuple[Job, ...]
-    cost: float  # device-seconds of work that are lost
+    cost: float  # device-seconds of work that are lost, and that the victims' places in the order are worth
 
 
 @dataclass(frozen=True)

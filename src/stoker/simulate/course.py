@@ -38,7 +38,8 @@ class Course:
             self.first_start = now
         self.version += 1
         self._began = now
-        self._restart = policy.restart if self.traced.restart is None else self.traced.restart
+        again = policy.restart if self.version > 1 else 0.0  # the trace's own time holds its first start
+        self._restart = again if self.traced.restart is None else self.traced.restart
         self.ends_at = now + self._restart + max(self.traced.work - self.done, 0.0)
         return replace(
             start.job,

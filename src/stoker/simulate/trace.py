@@ -18,7 +18,9 @@ class TracedJob:
     spec: JobSpec
     tenant: str = "trace"
     owner: str = "trace"
-    restart: float | None = None  # seconds lost whenever it starts; None: as the policy assumes
+    restart: float | None = (
+        None  # seconds that each start takes; None: `work` holds the first, the policy says others
+    )
     deadline: float | None = None  # seconds since the trace began
 
     @property
