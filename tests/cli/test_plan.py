@@ -20,6 +20,18 @@ def test_memory_says_whether_it_fits_with_the_arithmetic(alone: Stoker) -> None:
     assert sum(over["needed"].values()) == pytest.approx(over["expectation"]["value"], rel=1e-6)
 
 
+def test_memory_without_a_card_names_the_fewest_of_each_that_hold_it(alone: Stoker) -> None:
+    cards = {one["accelerator"]: one for one in alone("plan", "memory", "llama3-70b", "--json").json}
+    h100 = cards["H100-SXM5-80GB"]
+    assert h100["needed_bytes"] < h100["available_bytes"]
+    one = ("plan", "memory", "llama3-70b", "--gpu", "H100", "--sharding", "full", "--recompute", "full", "--json")
+    split = ("--tp", str(h100["layout"]["tp"]), "--count", str(h100["devices"]))
+    assert alone(*one, *split).json["fits"]
+    assert not any(alone(*one, "--tp", tp, "--count", str(h100["devices"] // 2)).json["fits"] for tp in "1248")
+    assert "T4" not in cards  # it does not compute in bf16
+    assert "最少需要的卡数" in alone("--lang", "zh", "plan", "memory", "llama3-70b").out
+
+
 def test_training_ranks_layouts_and_counts_cost(alone: Stoker) -> None:
     arguments = ("plan", "training", "llama3-70b", "--gpu", "H100", "--count", "64", "--nic", "400Gb/s")
     said = alone(*arguments, "--tokens", "1e12", "--hour-price", "2", "--explain")
@@ -62,7 +74,7 @@ def test_a_cluster_file_and_a_models_folder(alone: Stoker, tmp_path: Path) -> No
         (("--gpu", "H100", "--tp", "3"), "does not divide 8 devices"),
         (("--gpu", "H100", "--precision", "fp9"), 'precision "fp9"'),
         (("--gpu", "H100", "--sharding", "all"), "allowed are none, optimiser, gradients, full"),
-        ((), "give either --cluster FILE or --gpu NAME"),
+        (("--gpu", "H100", "--cluster", "x.yaml"), "give either --cluster FILE or --gpu NAME"),
     ],
 )
 def test_bad_input_is_one_line(alone: Stoker, arguments: tuple[str, ...], said: str) -> None:

@@ -16,6 +16,9 @@ PLAN: Mapping[str, str] = {
     "there is": "可用",
     "judged by the upper bound, {bound}, 7 % above: memory was predicted that well":
         "按上界 {bound} 判断（高 7 %，即显存预测的精度）",
+    "{model}, {parameters} B parameters: the fewest cards that hold its training, {sequence} tokens a sequence":
+        "{model}，{parameters} B 参数：训练（序列 {sequence} token）最少需要的卡数",
+    "over {most}": "超过 {most}",
     "weights": "权重",
     "gradients": "梯度",
     "optimiser": "优化器",

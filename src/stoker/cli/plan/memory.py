@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from stoker.cli.plan.cluster import ClusterFile, Count, Explain, Gpu, described, one_of
-from stoker.cli.render import AsJson, clean, columns, say
+from stoker.cli.render import AsJson, clean, columns, print_json, say
 from stoker.cli.texts import t, word
+from stoker.perf.accelerator import accelerators
 from stoker.perf.hardware import Hardware
 from stoker.perf.layout import RECOMPUTES, SHARDINGS, Layout, Workload, check
 from stoker.perf.layout_memory import DeviceMemory, device_memory, fits
 from stoker.perf.precision import precision as read_precision
 from stoker.perf.transformer import Transformer
+from stoker.plan.memory import MOST, Fit, fewest
 from stoker.sources.transformer_config import find_transformer
 from stoker.units import format_bytes
 
@@ -42,8 +45,19 @@ def memory(
     explain: Explain = False,
     json: AsJson = False,
 ) -> None:
-    """Show whether training a model fits into a device's memory, part by part."""
-    hardware, shape = described(cluster, gpu, count), find_transformer(model)
+    """Show whether training a model fits into a device's memory, part by part.
+
+    With neither --cluster nor --gpu: the fewest cards of each kind that hold it.
+    """
+    shape = find_transformer(model)
+    if cluster is None and not gpu:
+        cards = fewest(shape, sequence, read_precision(precision), accelerators())
+        if json:
+            print_json([_plain(fit) for fit in cards])
+        else:
+            say(_table(shape, sequence, cards))
+        return
+    hardware = described(cluster, gpu, count)
     layout = Layout(
         gpus=hardware.count, tp=tp, pp=pp, cp=cp, ep=ep, virtual=virtual, micro_batch=micro_batch,
         sharding=one_of(SHARDINGS, sharding, "--sharding"), recompute=one_of(RECOMPUTES, recompute, "--recompute"),
@@ -80,6 +94,39 @@ def _report(shape: Transformer, hardware: Hardware, layout: Layout, needed: Devi
         + "\n"
         + columns((" " + t("part"), t("size")), [(f" {a}", b) for a, b in rows], right=(t("size"),))
     )
+
+
+def _table(shape: Transformer, sequence: int, cards: Sequence[Fit]) -> str:
+    head = t(
+        "{model}, {parameters} B parameters: the fewest cards that hold its training, {sequence} tokens a sequence",
+        model=shape.name,
+        parameters=f"{shape.parameters / 1e9:,.1f}",
+        sequence=f"{sequence:,}",
+    )
+    rows = [_row(fit) for fit in sorted(cards, key=lambda fit: fit.layout.gpus if fit.layout else MOST + 1)]
+    return clean(head) + "\n" + columns(_HEADER, rows, right=_HEADER[1:4])
+
+
+_HEADER = ("CARD", "MEMORY", "CARDS", "NEEDED", "LAYOUT")
+
+
+def _row(fit: Fit) -> tuple[str, ...]:
+    there = format_bytes(fit.accelerator.memory_bytes)
+    if fit.layout is None or fit.needed is None:
+        return fit.accelerator.name, there, t("over {most}", most=f"{MOST:,}"), "-", "-"
+    needed = format_bytes(fit.needed.total)
+    return fit.accelerator.name, there, f"{fit.layout.gpus:,}", needed, str(fit.layout)
+
+
+def _plain(fit: Fit) -> dict[str, Any]:
+    """A line of the table, for programs; a card of which even `MOST` do not hold it has null for its layout."""
+    return {
+        "accelerator": fit.accelerator.name,
+        "available_bytes": fit.accelerator.memory_bytes,
+        "devices": fit.layout.gpus if fit.layout else None,
+        "layout": asdict(fit.layout) if fit.layout else None,
+        "needed_bytes": round(fit.needed.total) if fit.needed else None,
+    }
 
 
 def _explained(shape: Transformer, hardware: Hardware, needed: DeviceMemory) -> str:

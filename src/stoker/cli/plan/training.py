@@ -81,17 +81,19 @@ def _report(found: Search, tokens: float, hour_price: float) -> str:
     return "\n".join([clean(head), table, "", *parts, *_reliability(found), *_against(found)])
 
 
-_HEADER = ("LAYOUT", "STEP", "TOKENS/S", "PER GPU", "MFU", "MEMORY", "TIME", "COST")
+_HEADER = ("LAYOUT", "STEP", "TOKENS/S", "LIKELY", "PER GPU", "MFU", "MEMORY", "TIME", "COST")
 
 
 def _row(found: Search, plan: Plan, tokens: float, hour_price: float) -> tuple[str, ...]:
-    speed = found.speed(plan).value
+    expected = found.speed(plan)
+    speed = expected.value
     seconds = found.seconds(tokens, plan) if tokens else 0.0
     cost = seconds / 3600 * hour_price * found.hardware.count
     return (
         str(plan.layout),
         f"{plan.time.total:.3g} s",
         f"{speed:,.0f}",
+        f"{expected.low:,.0f}-{expected.high:,.0f}",
         f"{speed / found.hardware.count:,.0f}",
         f"{found.model_flops_share(plan).value:.1%}",
         format_bytes(plan.memory.total),
