@@ -22,7 +22,8 @@ def test_settings_are_read_by_name_and_the_others_stay() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("ordr=shortest", "order"),
+        ("ordr=shortest", "near names: order"),
+        ("xyz=1", "there are order, backfill"),
         ("order=fastest", "order"),
         ("turn", "turn=VALUE"),
         ("turn=-1", "allowed is 0 to"),

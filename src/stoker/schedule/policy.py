@@ -118,7 +118,10 @@ def parse(text: str, base: Policy | None = None) -> Policy:
         name, equals, value = (word.strip() for word in part.partition("="))
         name = name.replace("-", "_")
         if name not in known:
-            raise BadInput(f'policy setting "{name}" was given{near(name, known)}', param="policy")
+            raise BadInput(
+                f'policy setting "{name}" was given{near(name, known) or "; there are " + ", ".join(known)}',
+                param="policy",
+            )
         if not equals or not value:
             raise BadInput(f'policy setting "{name}" has no value; write {name}=VALUE', param="policy")
         given[name] = value
