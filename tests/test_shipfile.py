@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stoker.endpoint import EndpointSettings, Scaling
-from stoker.endpointfile import bounded, read_endpoint_file
+from stoker.endpointfile import bounded, read_endpoint, read_endpoint_file, spelled
 from stoker.errors import BadInput
 from stoker.job import Resources
 from stoker.shipfile import read_shipfile
@@ -63,6 +67,23 @@ def test_a_whole_file() -> None:
 def test_bounds(section: str, floor: int, ceiling: int) -> None:
     scaling = read_endpoint_file(f"endpoint: {section}", source="f").scaling
     assert (scaling.floor, scaling.ceiling) == (floor, ceiling)
+
+
+@given(
+    floor=st.integers(0, 5),
+    more=st.integers(1, 9),
+    target=st.floats(0.5, 4096).map(lambda number: round(number, 2)),
+    latency=st.none() | st.integers(1, 90_000).map(lambda number: number / 1000),
+    seconds=st.integers(0, 3600).map(float),
+)
+def test_what_is_spelled_is_read_as_the_same(
+    floor: int, more: int, target: float, latency: float | None, seconds: float
+) -> None:
+    scaling = Scaling(floor, floor + more, target, latency, latency, more, seconds, seconds, seconds)
+    section = {name: text for name, text in spelled(EndpointSettings(scaling, "web")).items() if text}
+    told = read_endpoint(section)
+    assert told.scaling.ttft == pytest.approx(latency)
+    assert replace(told.scaling, ttft=latency, tpot=latency) == scaling
 
 
 def test_one_bound_moves_the_other_only_where_it_must() -> None:

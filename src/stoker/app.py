@@ -34,6 +34,7 @@ from stoker.control.notebook_secrets import NotebookSecrets
 from stoker.control.notebooks import NotebookDesk
 from stoker.control.policy import PolicyDesk
 from stoker.control.queues import QueueDesk
+from stoker.control.reclaim import ReclaimDesk
 from stoker.control.rights import require
 from stoker.control.roster import Roster
 from stoker.control.shipments import ShipmentDesk
@@ -219,6 +220,7 @@ class App:
             self.largest_node,
         )
         self.lending = Lending(self.endpoints, self.clock, PolicyStore(self.database).get)
+        self.reclaims = ReclaimDesk(self.endpoints, lambda: self.dispatcher.seen)
         self.lender = Carrier(self.changes, (self.lending.step,), name="lender")
         self.models = ModelDesk(registry, PromotionJournal(self.database), self.endpoints, self.clock)
         self.shipments = ShipmentDesk(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from stoker.errors import BadInput
+from stoker.reclaim import Return
 from stoker.typed import strict
 
 MOST_REPLICAS = 1000
@@ -28,6 +29,7 @@ class Replica:
     attempt: int = 0  # the attempt of the job that `url` belongs to
     url: str = ""
     since: float = 0.0  # when it came into this state
+    displaced: int = 0  # jobs that were seen to be ended for it
     key_file: str = ""  # holds the key that the gateway shows to it
     secret: str = ""  # what is in `key_file`, in memory only: never stored, never printed
 
@@ -91,6 +93,7 @@ class Endpoint:
     scaling: Scaling = field(default_factory=Scaling)
     cause: str = ""  # what `wanted` rests on where it follows the load: see schedule/lend.py
     queue: str = ""  # of its replicas
+    returns: tuple[Return, ...] = ()  # replicas that came, the last ones, oldest first
 
     @property
     def follows(self) -> bool:
@@ -101,6 +104,12 @@ class Endpoint:
     def holds(self) -> bool:
         """Whether a request that finds no replica waits for one: it may have been let go since nobody asked."""
         return self.version is not None and self.scaling.floor == 0
+
+    @property
+    def alive(self) -> tuple[Replica, ...]:
+        """Replicas of the answering version that take requests or are about to."""
+        up = (ReplicaState.STARTING, ReplicaState.READY)
+        return tuple(one for one in self.replicas if one.version == self.version and one.state in up)
 
     @property
     def ready(self) -> tuple[Replica, ...]:

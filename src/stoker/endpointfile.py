@@ -43,6 +43,38 @@ def read_endpoint(section: Any) -> EndpointSettings:
     return EndpointSettings(replace(scaling, **values), plain("queue", fields.get("queue", "")))
 
 
+def spelled(settings: EndpointSettings) -> dict[str, str]:
+    """The section that says `settings`: what `read_endpoint` reads, with every field."""
+    scaling = settings.scaling
+    return {
+        "min": str(scaling.floor),
+        "max": str(scaling.ceiling),
+        "target": _digits(scaling.target),
+        "ttft": "" if scaling.ttft is None else _spelled_latency(scaling.ttft),
+        "tpot": "" if scaling.tpot is None else _spelled_latency(scaling.tpot),
+        "reserve": str(scaling.reserve),
+        "window": _spelled_duration(scaling.window),
+        "idle": _spelled_duration(scaling.idle),
+        "hold": _spelled_duration(scaling.hold),
+        "queue": settings.queue,
+    }
+
+
+def _digits(number: float) -> str:
+    return f"{number:.6f}".rstrip("0").rstrip(".")
+
+
+def _spelled_duration(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{_digits(seconds / size)}{unit}"
+    return f"{_digits(seconds)}s"
+
+
+def _spelled_latency(seconds: float) -> str:
+    return f"{_digits(seconds)}s" if seconds >= 1 else f"{_digits(1000 * seconds)}ms"
+
+
 def bounded(
     scaling: Scaling, replicas: int | tuple[int, int] | None, least: int | None, most: int | None
 ) -> Scaling:

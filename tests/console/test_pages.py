@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from stoker.account import Role
 from stoker.console.jobs import LOG_CHUNK
 from stoker.console.texts import catalogue
+from stoker.endpoint import EndpointSettings
 from stoker.job import JobSpec, JobState
 from tests.console import scene
 from tests.console.crowd import crowded
@@ -124,6 +125,25 @@ def test_a_waiting_job_says_why_in_the_readers_language(furnished: Platform) -> 
     assert "启动时间未知：取决于没有时间上限的作业" in page.text
     assert "finetune-asr" in page.text
     assert "空闲加速器不足 1" in page.text
+
+
+def test_an_endpoints_bounds_are_set_on_its_page(furnished: Platform) -> None:
+    typed = {"min": "0", "max": "4", "target": "16", "ttft": "2s", "window": "5m", "idle": "1h", "hold": "90s"}
+    with furnished.visitor() as visitor:
+        assert 'name="max" type="number"' in visitor.get("/endpoints/gpu-ops").text
+        saved = visitor.post("/endpoints/gpu-ops", data=typed)
+        assert (saved.status_code, saved.headers["location"]) == (303, "/endpoints/gpu-ops")
+        page = visitor.get("/endpoints/gpu-ops").text
+        assert 'value="1h"' in page
+        assert "between 0 and 4" in page
+        assert "Can take back" in page or "Can have" in page
+        for field, value, says in (("idle", "60", "has no unit"), ("max", "0", "replicas were asked for")):
+            wrong = visitor.post("/endpoints/gpu-ops", data={**typed, field: value})
+            assert says in wrong.text
+            assert f'value="{value}"' in wrong.text  # what was typed stays
+        endpoint = furnished.app.endpoints.get("gpu-ops", furnished.admin)
+        assert (endpoint.scaling.ceiling, endpoint.scaling.idle, endpoint.scaling.ttft) == (4, 3600.0, 2.0)
+        furnished.app.endpoints.scale("gpu-ops", EndpointSettings(), furnished.admin)
 
 
 def test_a_failed_job_shows_its_last_words(furnished: Platform) -> None:

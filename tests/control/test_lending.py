@@ -17,6 +17,7 @@ from stoker.control.lending import Counted, Lending, LoadBook, _quantile
 from stoker.endpoint import ReplicaState, Scaling
 from stoker.job import JobKind, JobSpec, JobState, Resources
 from stoker.model import ModelVersion
+from stoker.reclaim import Reclaim
 from stoker.schedule import Policy
 from stoker.serve import decide as serving
 from tests.control.conftest import stop_all
@@ -106,6 +107,7 @@ def test_devices_are_lent_to_training_and_taken_back_when_load_rises(app: App) -
         return {job for job in lent if app.jobs.get(job, ANN).state is JobState.RUNNING}
 
     until(app, lambda: running() == set(lent))
+    assert app.reclaims.of("bot", ANN) == Reclaim(replicas=2, devices=2, free=0, within=6.0)
 
     in_flight[first.job] = 3  # three at once, and one replica answers one well
     until(app, lambda: len(app.endpoints.get("bot", ANN).ready) == 3)
@@ -113,6 +115,10 @@ def test_devices_are_lent_to_training_and_taken_back_when_load_rises(app: App) -
     waiting = [job for job in lent if app.jobs.get(job, ANN).state is JobState.PENDING]
     assert len(waiting) == 2  # they were preempted, and wait for their next turn
     assert all(any(event.reason == "Preempted" for event in app.jobs.events(job, ANN)) for job in waiting)
+
+    told = app.reclaims.of("bot", ANN)
+    assert (told.replicas, told.measured and told.measured.count) == (0, 2)
+    assert all(one.answer >= one.device >= 0.0 for one in app.endpoints.get("bot", ANN).returns)
 
     in_flight.clear()
     until(app, lambda: running() == set(lent))

@@ -13,6 +13,7 @@ from stoker.api.fields import Name
 from stoker.api.wire import Json
 from stoker.endpoint import Endpoint, EndpointSettings, Scaling
 from stoker.page import Page
+from stoker.reclaim import Reclaim
 from stoker.typed import strict
 
 router = APIRouter(prefix="/endpoints", tags=["endpoints"])
@@ -37,6 +38,12 @@ def find(app: Platform, who: Caller) -> Response:
 @router.get("/{name}", response_model=Endpoint)
 def get(name: Name, app: Platform, who: Caller) -> Response:
     return Json(shown(app.endpoints.get(name, who)))
+
+
+@router.get("/{name}/reclaim", response_model=Reclaim)
+def reclaim(name: Name, app: Platform, who: Caller) -> Response:
+    """What it could have now beyond what it has, within which time, and how long that took of late."""
+    return Json(app.reclaims.of(name, who))
 
 
 @router.put("/{name}", response_model=Endpoint)

@@ -27,6 +27,7 @@ from stoker.cli.scaling import (
 from stoker.cli.session import connect
 from stoker.cli.texts import t
 from stoker.endpoint import Endpoint, EndpointSettings, ReplicaState, Scaling
+from stoker.reclaim import Reclaim
 from stoker.units import format_duration
 
 app = typer.Typer(
@@ -63,10 +64,12 @@ def _replicas(endpoint: Endpoint) -> str:
 @app.command()
 def show(name: Name, json: AsJson = False) -> None:
     """Show an endpoint and its replicas."""
-    found = connect().endpoints.get(name)
+    client = connect()
+    found = client.endpoints.get(name)
     if json:
         print_json(found)
         return
+    back = _take_back(client.endpoints.reclaim(name)) if found.follows else []
     say(
         facts(
             [
@@ -75,6 +78,7 @@ def show(name: Name, json: AsJson = False) -> None:
                 (t("candidate"), str(found.candidate or "")),
                 (t("replicas"), _replicas(found)),
                 *_scaling(found),
+                *back,
                 (t("created"), moment(found.created_at)),
                 ("", found.message),
             ]
@@ -106,6 +110,27 @@ def _scaling(endpoint: Endpoint) -> list[tuple[str, str]]:
         (t("objective"), ", ".join(objective)),
         *asleep,
     ]
+
+
+def _take_back(told: Reclaim) -> list[tuple[str, str]]:
+    """What it could have beyond what it has, and how long that took."""
+    span = format_duration(told.within)
+    if told.devices:
+        could = t("{devices} devices for {replicas} more replicas within {span}; {free} of these are free now",
+                  devices=told.devices, replicas=told.replicas, span=span, free=told.free)  # fmt: skip
+    elif told.replicas:
+        could = t("{replicas} more replicas within {span}; {free} of these need nobody to go",
+                  replicas=told.replicas, span=span, free=told.free)  # fmt: skip
+    else:
+        could = t("nothing more now")
+    known = told.measured
+    if known is None:
+        return [(t("can take back"), could), ("", t("not measured yet: nobody had to go for it"))]
+    figures = (known.device_p50, known.device_p95, known.answer_p50, known.answer_p95)
+    spans = dict(zip(("a", "b", "c", "d"), map(format_duration, figures), strict=True))
+    took = t("measured, {count} times (p50 / p95): devices after {a} / {b}, answers after {c} / {d}",
+             count=known.count, **spans)  # fmt: skip
+    return [(t("can take back"), could), ("", took)]
 
 
 _CAUSES: Mapping[str, Callable[[], str]] = {

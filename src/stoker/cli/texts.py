@@ -313,6 +313,15 @@ ZH: Mapping[str, str] = {
     "each further one within {span}": "此后每个 token 不超过 {span}",
     "the load needs no more than the floor": "负载不超过下限副本的能力",
     "the load needs more than the ceiling": "负载超过上限副本的能力",
+    "can take back": "可收回",
+    "{devices} devices for {replicas} more replicas within {span}; {free} of these are free now":
+        "{devices} 张卡，可增 {replicas} 个副本，{span}内到位；其中 {free} 个现有空闲",
+    "{replicas} more replicas within {span}; {free} of these need nobody to go":
+        "可增 {replicas} 个副本，{span}内到位；其中 {free} 个无需他人让出",
+    "nothing more now": "目前没有更多",
+    "not measured yet: nobody had to go for it": "尚无实测：还没有作业为它让出",
+    "measured, {count} times (p50 / p95): devices after {a} / {b}, answers after {c} / {d}":
+        "实测 {count} 次（p50 / p95）：加速器 {a} / {b} 后到位，{c} / {d} 后可应答",
     "{count} ready above the need": "另备 {count} 个就绪副本",
     "to none": "缩容到零",
     "after {idle} without a request; the next waits up to {hold}":

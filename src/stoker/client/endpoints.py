@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from stoker.client.connection import Connection
 from stoker.endpoint import Endpoint, EndpointSettings, Scaling
 from stoker.page import Page
+from stoker.reclaim import Reclaim
 from stoker.typed import dump
 
 _PATH = "/api/v1/endpoints"
@@ -23,6 +24,10 @@ class Endpoints:
 
     def get(self, name: str) -> Endpoint:
         return self._connection.get(Endpoint, f"{_PATH}/{name}")
+
+    def reclaim(self, name: str) -> Reclaim:
+        """What it could have now beyond what it has, within which time, and how long that took of late."""
+        return self._connection.get(Reclaim, f"{_PATH}/{name}/reclaim")
 
     def deploy(
         self,

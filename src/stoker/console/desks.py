@@ -8,7 +8,7 @@ from typing import Protocol
 
 from stoker.account import Account, Role
 from stoker.cluster import Node
-from stoker.endpoint import Endpoint
+from stoker.endpoint import Endpoint, EndpointSettings
 from stoker.engine_config import EngineStatus
 from stoker.explanation import Explanation
 from stoker.finding import Finding
@@ -18,6 +18,7 @@ from stoker.model import ModelVersion, Promotion
 from stoker.node_move import NodeMove
 from stoker.notebook import Link, Notebook, Site
 from stoker.queue_standing import Standing
+from stoker.reclaim import Reclaim
 from stoker.shipment import Shipment, Stage
 from stoker.telemetry import Telemetry
 
@@ -94,8 +95,13 @@ class Models(Protocol):
 class Endpoints(Protocol):
     def find(self, who: Account) -> Sequence[Endpoint]: ...
     def get(self, name: str, who: Account) -> Endpoint: ...
-    def deploy(self, name: str, version: int, who: Account, *, replicas: int = 1) -> object: ...
+    def deploy(self, name: str, version: int, who: Account) -> object: ...
+    def scale(self, name: str, settings: EndpointSettings, who: Account) -> object: ...
     def stop(self, name: str, who: Account) -> object: ...
+
+
+class Reclaims(Protocol):
+    def of(self, name: str, who: Account) -> Reclaim: ...
 
 
 class Engines(Protocol):
@@ -135,6 +141,8 @@ class Desks(Protocol):
     def models(self) -> Models: ...
     @property
     def endpoints(self) -> Endpoints: ...
+    @property
+    def reclaims(self) -> Reclaims: ...
     @property
     def engines(self) -> Engines: ...
     @property

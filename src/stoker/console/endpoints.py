@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Form
 from fastapi.responses import RedirectResponse
+from pydantic import BaseModel
 from starlette.responses import Response
 
-from stoker.console.session import PageRoute, Viewer
-from stoker.endpoint import Endpoint, ReplicaState
+from stoker.console.session import PageRoute, View, Viewer
+from stoker.endpoint import Endpoint, EndpointSettings, ReplicaState
+from stoker.endpointfile import read_endpoint, spelled
+from stoker.errors import BadInput
 
 router = APIRouter(route_class=PageRoute)
+
+
+class Settings(BaseModel):
+    """The form, as it was typed; the fields are those of the endpoint section of a file."""
+
+    min: str = ""
+    max: str = ""
+    target: str = ""
+    ttft: str = ""
+    tpot: str = ""
+    reserve: str = ""
+    window: str = ""
+    idle: str = ""
+    hold: str = ""
+    queue: str = ""
 
 
 @router.get("/endpoints")
@@ -21,10 +41,27 @@ def endpoints_page(view: Viewer) -> Response:
 
 @router.get("/endpoints/{name}")
 def endpoint_page(view: Viewer, name: str, beside: str = "") -> Response:
-    endpoint = view.app.endpoints.get(name, view.who)
+    return _page(view, view.app.endpoints.get(name, view.who), beside)
+
+
+@router.post("/endpoints/{name}")
+def scale(view: Viewer, name: str, given: Annotated[Settings, Form()]) -> Response:
+    """Other bounds; what is wrong with them is told beside the form, which keeps what was typed."""
+    typed = given.model_dump()
+    try:
+        settings = read_endpoint({field: value.strip() for field, value in typed.items() if value.strip()})
+        view.app.endpoints.scale(name, settings, view.who)
+    except BadInput as error:
+        return _page(view, view.app.endpoints.get(name, view.who), typed=typed, wrong=str(error))
+    return RedirectResponse(f"/endpoints/{quote(name)}", status_code=303)
+
+
+def _page(
+    view: View, endpoint: Endpoint, beside: str = "", *, typed: Mapping[str, str] | None = None, wrong: str = ""
+) -> Response:
     others = [
         *_versions(endpoint),
-        *(other.name for other in view.app.endpoints.find(view.who) if other.name != name),
+        *(other.name for other in view.app.endpoints.find(view.who) if other.name != endpoint.name),
     ]
     return view.page(
         "endpoint.html",
@@ -33,6 +70,9 @@ def endpoint_page(view: Viewer, name: str, beside: str = "") -> Response:
         beside=beside if beside in others else "",
         ready=ready,
         base_url=f"{view.request.url.scheme}://{view.request.headers.get('host', '')}/v1",
+        settings=typed or spelled(EndpointSettings(endpoint.scaling, endpoint.queue)),
+        wrong=wrong,
+        reclaim=view.app.reclaims.of(endpoint.name, view.who) if endpoint.follows else None,
     )
 
 

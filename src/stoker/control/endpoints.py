@@ -20,8 +20,17 @@ from stoker.control.routes import Routes
 from stoker.endpoint import MOST_REPLICAS, Endpoint, EndpointSettings, Replica, ReplicaState, Scaling
 from stoker.errors import Away, BadInput, Conflict, NotFound, StokerError
 from stoker.home import Home
-from stoker.job import Job
-from stoker.serve.changes import coming_up, resized, scaled, stopped, switched, with_replica, without_candidate
+from stoker.job import Job, JobSpec
+from stoker.serve.changes import (
+    coming_up,
+    resized,
+    returned,
+    scaled,
+    stopped,
+    switched,
+    with_replica,
+    without_candidate,
+)
 from stoker.serve.decide import (
     Action,
     Drain,
@@ -205,6 +214,16 @@ class EndpointDesk:
         if self._store.maybe(name) is not None:
             self._change(name, lambda one: without_candidate(one, version, message))
 
+    # for those who ask what it could have
+
+    def replica(self, endpoint: Endpoint) -> JobSpec:
+        """What one more replica of it would ask for; raises NotFound where no version answers."""
+        if endpoint.version is None:
+            raise NotFound(f'"{endpoint.name}" serves no version yet')
+        registered = self._registry.version(endpoint.name, endpoint.version)
+        spec = replica_spec(endpoint, registered, "", self._largest_node(endpoint.engine))
+        return self._jobs.homed(spec, platform(endpoint.tenant, endpoint.owner))
+
     # for the loop
 
     def reconcile(self) -> float:
@@ -223,7 +242,9 @@ class EndpointDesk:
     def _reconcile(self, kept: KeptEndpoint) -> float:
         endpoint, trouble = kept.endpoint, ""
         try:
-            for action in decide(self._look(endpoint)):
+            snapshot = self._look(endpoint)
+            endpoint = snapshot.endpoint
+            for action in decide(snapshot):
                 endpoint = self._apply(endpoint, action, kept.revision)
         except (StokerError, OSError) as error:  # what was done before it is kept
             trouble = (error.strerror or "") if isinstance(error, OSError) else str(error)
@@ -264,10 +285,19 @@ class EndpointDesk:
                 errors[replica.job] = told.error
                 if told.ready_url:
                     urls[replica.job] = told.ready_url
+        endpoint = self._with_displaced(endpoint)
         self._find_ways(endpoint, jobs)
         told_errors = {job: text for job, text in errors.items() if text}
         busy = frozenset(job for job in jobs if self._in_flight.get(job))
         return Snapshot(endpoint, jobs, urls, told_errors, busy, self._clock.now())
+
+    def _with_displaced(self, endpoint: Endpoint) -> Endpoint:
+        """Who goes for a replica that starts may be back on fewer nodes before it answers."""
+        for replica in endpoint.replicas:
+            if replica.state is ReplicaState.STARTING:
+                seen = max(replica.displaced, self._jobs.displaced_for(replica.job))
+                endpoint = with_replica(endpoint, replica.job, displaced=seen)
+        return endpoint
 
     def _find_ways(self, endpoint: Endpoint, jobs: Mapping[int, Job]) -> None:
         """A replica on another machine may be reached through a tunnel, which another platform may have opened."""
@@ -287,6 +317,8 @@ class EndpointDesk:
             case Start(version):
                 return self._start(endpoint, version, revision)
             case Ready(job, attempt, url):
+                if _state(endpoint, job) is ReplicaState.STARTING:
+                    endpoint = returned(endpoint, self._jobs.get(job, PLATFORM), now)
                 return with_replica(endpoint, job, state=ReplicaState.READY, attempt=attempt, url=url, since=now)
             case Unready(job):
                 return with_replica(endpoint, job, state=ReplicaState.STARTING, url="", since=now)
@@ -351,6 +383,10 @@ class EndpointDesk:
 
     def _refresh_routes(self) -> None:
         self._routes.refresh(kept.endpoint for kept in self._store.all())
+
+
+def _state(endpoint: Endpoint, job: int) -> ReplicaState | None:
+    return next((one.state for one in endpoint.replicas if one.job == job), None)
 
 
 def _patience(endpoint: Endpoint) -> float:

@@ -173,6 +173,15 @@ class JobDesk:
             return b""
         return engine.logs(key, stream=stream, offset=offset, limit=limit)
 
+    def displaced_for(self, job_id: int) -> int:
+        """Jobs that were ended so that this one gets in, and have not started again."""
+        return self._store.displaced_for(job_id)
+
+    def homed(self, spec: JobSpec, who: Account) -> JobSpec:
+        """`spec` as it would be queued; raises as `submit` does."""
+        (found,) = self._homed([spec], who)
+        return found
+
     def telemetry(self, job_id: int, who: Account) -> Telemetry:
         """What the job's last attempt told of itself through the probe."""
         return self._telemetry(self.get(job_id, who))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stoker.endpoint import Endpoint, Scaling
+from stoker.job import Job
+from stoker.reclaim import KEPT, Return
 
 
 def coming_up(endpoint: Endpoint, version: int, *, switch: bool) -> Endpoint:
@@ -46,6 +48,15 @@ def without_candidate(endpoint: Endpoint, version: int, message: str) -> Endpoin
 
 def stopped(endpoint: Endpoint) -> Endpoint:
     return replace(endpoint, version=None, candidate=None, switch=False, wanted=0)
+
+
+def returned(endpoint: Endpoint, job: Job, now: float) -> Endpoint:
+    """Which remembers that the replica of `job` answers from `now` on, and how long that took."""
+    came = next((one for one in endpoint.replicas if one.job == job.id), None)
+    if came is None or job.attempt > 1 or job.started_at is None:  # it came long ago, and comes again
+        return endpoint
+    took = Return(now, came.displaced, job.started_at - job.submitted_at, now - job.submitted_at)
+    return replace(endpoint, returns=(*endpoint.returns[1 - KEPT :], took))
 
 
 def with_replica(endpoint: Endpoint, job: int, **changes: object) -> Endpoint:

@@ -140,6 +140,12 @@ class JobStore:
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(statement)]
 
+    def displaced_for(self, job_id: int) -> int:
+        """Jobs that were ended so that this one gets in, and have not started again."""
+        statement = select(func.count()).where(jobs.c.gives_way_to == job_id)
+        with self._database.read() as connection:
+            return int(connection.execute(statement).scalar_one())
+
     def counts(self, wanted: Filter) -> dict[JobState, int]:
         statement = select(jobs.c.state, func.count()).where(*_conditions(wanted)).group_by(jobs.c.state)
         with self._database.read() as connection:
