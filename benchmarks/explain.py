@@ -10,8 +10,8 @@ one core, with all changes tried, and beside them those of one scheduling pass o
 The trace tells how long jobs ran and nothing of limits, so each is given one: the next of usual limits above 1 to 4
 times its length (seed 1). Whenever a job has to wait, its start is forecast, once from limits alone and once with
 what was learnt from the jobs that had ended by then, and compared with its real start. Printed: real over predicted
-waiting (tenth, half, nine tenths), the middle of the absolute error beside the middle wait, and how many of the
-later half lay in the interval that the earlier half gives.
+waiting (tenth, half, nine tenths), the middle of the absolute error beside the middle wait, and how many starts
+lay in the interval that `stoker why` would have shown by the last 500 forecasts whose jobs had begun by then.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from stoker.schedule.lasting import devices_of
 from stoker.simulate.pool import needed
 from stoker.simulate.readers import read_trace
 from stoker.simulate.trace import Trace
+from stoker.store.predictions import COMPARED, ENOUGH
 
 SHARED = Path(os.environ.get("STOKER_SHARED", Path(__file__).parents[2] / "shared"))
 LIMITS = (600.0, 1800.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 86400.0, 3 * 86400.0, 7 * 86400.0, 30 * 86400.0)
@@ -157,26 +159,47 @@ def forecast(path: Path, share: float, first: int) -> None:
     replay.run()
     print(f"{path.name}: {len(trace.jobs):,} jobs on {len(nodes)} nodes of 8; {len(replay.told):,} had to wait")
     for name, place in (("from limits", 1), ("learnt", 2)):
-        pairs = [
-            (replay.real[number] - told[0], float(told[place]) - told[0])  # type: ignore[arg-type]
-            for number, told in sorted(replay.told.items())
-            if told[place] is not None and float(told[place]) - told[0] >= LEAST_WAIT_S  # type: ignore[arg-type]
+        told = [
+            Told(one[0], float(at) - one[0], replay.real[number] - one[0])
+            for number, one in replay.told.items()
+            if (at := one[place]) is not None and float(at) - one[0] >= LEAST_WAIT_S
         ]
-        _print(name, np.array(pairs))
+        _print(name, told)
 
 
-def _print(name: str, pairs: np.ndarray) -> None:
-    real, predicted = pairs[:, 0], pairs[:, 1]
-    shares = real / predicted
-    half = len(shares) // 2
-    low, high = np.quantile(shares[:half], [0.1, 0.9])
-    inside = np.mean((shares[half:] >= low) & (shares[half:] <= high))
-    tenth, middle, ninth = np.quantile(shares, [0.1, 0.5, 0.9])
+class Told(NamedTuple):
+    """A forecast, and what came of it; seconds."""
+
+    at: float
+    predicted: float  # waiting from then on
+    real: float
+
+    @property
+    def share(self) -> float:
+        return self.real / self.predicted
+
+
+def _print(name: str, told: Sequence[Told]) -> None:
+    real, predicted = np.array([one.real for one in told]), np.array([one.predicted for one in told])
+    tenth, middle, ninth = np.quantile(real / predicted, [0.1, 0.5, 0.9])
+    inside = _inside(told)
     print(
-        f"{name:12} {len(shares):5} compared   real/predicted {tenth:.2f} {middle:.2f} {ninth:.2f}"
+        f"{name:12} {len(told):5} compared   real/predicted {tenth:.2f} {middle:.2f} {ninth:.2f}"
         f"   middle error {np.median(np.abs(real - predicted)):,.0f} s of {np.median(real):,.0f} s waited"
-        f"   {inside:.0%} of the later half within the earlier half's 80 %"
+        f"   {np.mean(inside):.1%} of {len(inside)} within the interval shown"
     )
+
+
+def _inside(told: Sequence[Told]) -> list[bool]:
+    """Of each forecast that had an interval, whether the start lay in it."""
+    begun = sorted(told, key=lambda one: one.at + one.real)
+    found = []
+    for one in told:
+        known = [other.share for other in begun if other.at + other.real <= one.at][-COMPARED:]
+        if len(known) >= ENOUGH:
+            low, high = np.quantile(known, [0.1, 0.9])
+            found.append(bool(low <= one.share <= high))
+    return found
 
 
 def main() -> None:

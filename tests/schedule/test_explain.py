@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,9 +15,11 @@ from stoker.cluster import Device, Health, Node
 from stoker.explanation import Accuracy, Cause, Change, ChangeKind, Explanation, Refusal
 from stoker.foreign import ForeignJob, Held
 from stoker.job import Dependency, Job, JobSpec, JobState, Placement, Resources
-from stoker.queue import Queue
-from stoker.schedule import Lasting, Plan, Ran, Snapshot, decide, explain
-from stoker.schedule.pool import field_of
+from stoker.queue import Queue, Window
+from stoker.schedule import Lasting, Plan, Policy, Ran, Snapshot, decide, explain
+from stoker.schedule.policy import Preempt
+from stoker.schedule.pool import Pool, field_of
+from stoker.schedule.replay import start_of
 from stoker.topology import ANYWHERE, Level, Topology, parse_topology
 
 NOW = 1_000_000.0
@@ -285,6 +288,35 @@ def test_those_ahead_run_first() -> None:
     assert found.forecast.latest == NOW + 3 * 130
 
 
+def test_who_is_small_enough_passes_those_ahead() -> None:
+    """Job 3 waits for all of both nodes, which job 2 has for long; what job 1 frees is nobody's meanwhile."""
+    active = [
+        running(1, on("a", 0, 1), resources=gpus(2), time_limit=100.0, ago=0.0),
+        running(2, on("b", 0, 1), resources=gpus(2), time_limit=9000.0, ago=0.0),
+    ]
+    wide = job(3, resources=gpus(2), nodes=2, time_limit=1000.0)
+    small = job(4, resources=gpus(2), time_limit=1000.0)
+    snapshot = Snapshot(NOW, [node("a", gpus=2), node("b", gpus=2)], [wide, small], active)
+    assert explain(snapshot, small, offer=False).forecast.at == NOW + 100
+    long = replace(small, spec=replace(small.spec, time_limit=20000.0))
+    patient = explain(replace(snapshot, pending=[wide, long]), long, offer=False).forecast
+    assert patient.at == NOW + 10000
+
+
+def test_a_quota_is_waited_for_too() -> None:
+    active = [running(1, on("a", 0, 1), resources=gpus(2), time_limit=100.0, ago=0.0, queue="q")]
+    window = Window("Mon-Sun 20:00-21:00", ceiling=4.0)
+    wants = [job(number, resources=gpus(2), time_limit=500.0, queue="q") for number in (2, 3)]
+    snapshot = Snapshot(NOW, [node("a", gpus=8)], wants, active, queues=(Queue("q", ceiling=2.0),))
+    when = [explain(snapshot, one, offer=False).forecast for one in wants]
+    assert [(one.at, one.latest) for one in when] == [(NOW + 100, None), (NOW + 600, None)]
+    closed = replace(snapshot, queues=(Queue("q", ceiling=0.0, windows=(window,)),))
+    opens = explain(closed, wants[0], offer=False).forecast.at
+    assert opens == closed.queues[0].next_change(NOW)
+    never = replace(snapshot, queues=(Queue("q", ceiling=0.0),))
+    assert explain(never, wants[0], offer=False).forecast.why == "blocked"
+
+
 def test_how_long_a_job_lasts_is_learnt_from_its_like() -> None:
     ann = [Ran(("t", "ann"), 8, 1000.0, seconds) for seconds in (100.0, 200.0, 300.0, 400.0, 500.0)]
     bob = [Ran(("t", "bob"), 8, None, 60.0)] * 5
@@ -472,3 +504,42 @@ def test_a_job_that_no_empty_node_could_hold_never_waits_for_room(snapshot: Snap
             assert not alone.starts
         elif cause in (Cause.RESOURCES, Cause.FRAGMENTATION, Cause.RESERVATION, Cause.PRIORITY):
             assert alone.starts
+
+
+@given(settled(), st.randoms(use_true_random=False))
+@settings(max_examples=50)
+def test_jobs_start_when_they_were_foretold_if_all_last_as_long_as_expected(
+    snapshot: Snapshot, draw: random.Random
+) -> None:
+    """Nobody is displaced, and nobody new comes: then the replay is what happens."""
+    snapshot = replace(snapshot, policy=Policy(preempt=Preempt.NEVER))
+    jobs = [*snapshot.pending, *snapshot.active]
+    lengths = {one.id: draw.uniform(1.0, 900.0) for one in jobs}
+
+    def left(one: Job, elapsed: float) -> float:
+        return max(0.0, lengths[one.id] - elapsed)
+
+    plan = decide(snapshot)
+    for one in snapshot.pending[-1:]:
+        assert start_of(one, snapshot, plan, snapshot.pending, left, Pool()) == _began(snapshot, one, lengths)
+
+
+def _began(snapshot: Snapshot, wanted: Job, lengths: Mapping[int, float]) -> float | None:
+    """When `wanted` starts, from one end to the next."""
+    now, waiting, runs = snapshot.now, list(snapshot.pending), list(snapshot.active)
+    ends = {one.id: now + max(0.0, lengths[one.id] - (now - (one.started_at or now))) for one in runs}
+    while True:
+        starts = {
+            start.job.id: start for start in decide(replace(snapshot, now=now, pending=waiting, active=runs)).starts
+        }
+        if wanted.id in starts:
+            return now
+        for start in starts.values():
+            ends[start.job.id] = now + lengths[start.job.id]
+            begun = replace(start.job, state=JobState.RUNNING, started_at=now)
+            runs.append(replace(begun, engine=start.engine, placements=start.placements))
+        waiting = [one for one in waiting if one.id not in starts]
+        if not runs:
+            return None
+        now = min(ends[one.id] for one in runs)
+        runs = [one for one in runs if ends[one.id] > now]

@@ -14,7 +14,7 @@ from stoker.store.predictions import Prediction, PredictionStore
 _LEARN_EVERY_S = 30.0
 _FIRST = 200  # ended jobs: below them each one counts, and reading them costs little
 _FIRST_EVERY_S = 2.0
-_FEW = 5  # jobs that are predicted in one step: it must not take the processor from what is asked
+_FEW = 2  # jobs that are predicted in one step: it must not take the processor from what is asked
 _LEAST_S = 1.0  # waiting below this is no forecast
 
 

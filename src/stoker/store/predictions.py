@@ -16,8 +16,8 @@ from stoker.store.database import Database
 from stoker.store.tables import jobs, predictions
 
 _RECENT = 2000  # jobs
-_COMPARED = 500  # predictions
-_ENOUGH = 10  # of them, so that they say something
+COMPARED = 500  # predictions
+ENOUGH = 10  # of them, so that they say something
 _LEAST_S = 1.0
 
 
@@ -58,13 +58,13 @@ class PredictionStore:
             .join(jobs, (jobs.c.id == predictions.c.job) & (jobs.c.attempt == predictions.c.attempt))
             .where(jobs.c.started_at.is_not(None), predictions.c.start > predictions.c.at + _LEAST_S)
             .order_by(predictions.c.job.desc())
-            .limit(_COMPARED)
+            .limit(COMPARED)
         )
         with self._database.read() as connection:
             shares = sorted(
                 max(0.0, row.started_at - row.at) / (row.start - row.at) for row in connection.execute(began)
             )
-        if len(shares) < _ENOUGH:
+        if len(shares) < ENOUGH:
             return Accuracy(len(shares))
         return Accuracy(len(shares), _quantile(shares, 0.1), _quantile(shares, 0.5), _quantile(shares, 0.9))
 
