@@ -6,8 +6,9 @@ import string
 
 import pytest
 
+from stoker import explanation_texts as texts_of
 from stoker import explanation_words as words
-from stoker.explanation import Because, Cause, Change, ChangeKind, Refusal
+from stoker.explanation import Because, Cause, Change, ChangeKind, Refusal, Value
 from stoker.spelling import parse_accelerators
 
 
@@ -15,16 +16,44 @@ def _places(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
-@pytest.mark.parametrize("texts", [words._ASKED, words._CAUSES, words._CHANGES, words._REFUSALS])
+@pytest.mark.parametrize("texts", [texts_of.ASKED, texts_of.CAUSES, texts_of.CHANGES, texts_of.REFUSALS])
 def test_both_languages_name_the_same_values(texts: dict[str, tuple[str, str]]) -> None:
     for key, (english, chinese) in texts.items():
         assert _places(english) == _places(chinese), key
 
 
 def test_every_code_has_its_words() -> None:
-    assert {key.partition(".")[0] for key in words._CAUSES} == set(Cause)
-    assert set(words._CHANGES) == set(ChangeKind)
-    assert set(words._REFUSALS) == set(Refusal)
+    assert {key.partition(".")[0] for key in texts_of.CAUSES} == set(Cause)
+    assert set(texts_of.CHANGES) == set(ChangeKind)
+    assert set(texts_of.REFUSALS) == set(Refusal)
+
+
+def test_every_cause_and_every_kind_of_limit_has_a_remedy() -> None:
+    assert {key.partition(".")[0] for key in texts_of.REMEDIES} == set(Cause)
+    limits = {key for key in texts_of.CAUSES if key.startswith("quota")}
+    assert {key for key in texts_of.REMEDIES if key.startswith("quota")} == limits
+    for key, (english, chinese) in texts_of.REMEDIES.items():
+        of = next(texts for name, texts in texts_of.CAUSES.items() if name == key)
+        assert _places(english) == _places(chinese) <= _places(of[0]), key
+
+
+def test_a_limit_says_when_other_numbers_hold_and_what_to_do() -> None:
+    values: dict[str, Value] = {
+        "limit": "ceiling",
+        "queue": "q",
+        "most": 0.0,
+        "held": 0.0,
+        "wanted": 2.0,
+        "changes_in_s": 7200.0,
+    }
+    closed = Because(Cause.QUOTA, values)
+    assert (
+        words.cause_in("en", closed) == 'queue "q" is closed: it may hold no device now; other numbers hold in 2 h'
+    )
+    assert words.cause_in("zh", closed) == "队列“q”已关闭：目前不得占用加速器；2 小时后改用其他数值"
+    assert words.remedy_in("en", closed).startswith("submit it to another queue")
+    jobs = Because(Cause.QUOTA, {"limit": "user_jobs", "queue": "q", "held": 3})
+    assert words.remedy_in("zh", jobs) == "提交者的作业结束后即启动；或由管理员执行：stoker queue set q --user-jobs"
 
 
 @pytest.mark.parametrize(

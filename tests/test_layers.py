@@ -17,9 +17,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("units", "errors", "clock", "typed", "probe", "environment", "contents", "depot"),
     (
         "account", "balance", "cluster", "endpoint", "endpointfile", "engine", "engine_config", "expectation",
-        "explanation", "explanation_words", "file", "finding", "foreign", "home", "hostlist", "job",
-        "job_environment", "jobfile", "model", "node_drain", "node_move", "node_topology", "notebook", "page",
-        "queue", "queue_standing", "queue_window", "reclaim",
+        "explanation", "explanation_texts", "explanation_words", "file", "finding", "foreign", "home", "hostlist",
+        "job", "job_environment", "jobfile", "model", "node_drain", "node_move", "node_topology", "notebook",
+        "page", "queue", "queue_standing", "queue_window", "reclaim",
         "queuefile", "sbatch", "sbatch_directives", "shipfile", "shipment", "signal", "spelling", "telemetry",
         "topology", "topology_file", "usage", "yamltext",
     ),

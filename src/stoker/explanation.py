@@ -71,6 +71,7 @@ class ChangeKind(StrEnum):
     TOLERATE = "tolerate"
     MODEL = "model"
     QUEUE = "queue"
+    QUEUE_LATER = "queue_later"  # it waits there, too, but not as long
     ENGINE = "engine"  # any engine or site
     CPUS = "cpus"
     MEMORY = "memory"
@@ -93,7 +94,7 @@ class Because:
 
 @dataclass(frozen=True)
 class Change:
-    """One change with which deciding anew starts the job; that was tried, not guessed."""
+    """One change with which deciding anew starts the job, now or sooner; that was tried, not guessed."""
 
     kind: ChangeKind
     values: Mapping[str, Value]
@@ -189,15 +190,21 @@ class Explanation:
     more_holders: int = 0  # further ones
     line: Standing = field(default_factory=Standing)
     forecast: Forecast = field(default_factory=Forecast)
+    must_begin: float | None = None  # the last moment at which it keeps its deadline; None: it has none
     refusals: Mapping[Refusal, int] = field(default_factory=dict)  # how many nodes lack what
     nodes: tuple[NodeRefusal, ...] = ()  # only where they were asked for
 
     @property
     def at_once(self) -> tuple[Change, ...]:
         """The changes that start it now."""
-        return tuple(change for change in self.changes if change.kind is not ChangeKind.WAIT)
+        return tuple(one for one in self.changes if one.kind not in (ChangeKind.WAIT, ChangeKind.QUEUE_LATER))
+
+    @property
+    def sooner(self) -> tuple[Change, ...]:
+        """The changes with which it is predicted to start sooner."""
+        return tuple(one for one in self.changes if one.kind is ChangeKind.QUEUE_LATER)
 
     @property
     def waiting_helps(self) -> bool:
         """Whether it was tried that it starts at `forecast.latest` if nothing else changes."""
-        return len(self.at_once) < len(self.changes)
+        return any(one.kind is ChangeKind.WAIT for one in self.changes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from stoker.explanation import Explanation
+
 
 class Verdict(StrEnum):
     OK = "ok"
@@ -22,6 +24,7 @@ class Finding:
     claim: str
     evidence: tuple[str, ...] = ()
     remedy: str = ""
+    waiting: Explanation | None = None  # of a job that waits: all of it as codes and values
 
     def __post_init__(self) -> None:
         bad = self.verdict in (Verdict.DEGRADED, Verdict.FAILED)

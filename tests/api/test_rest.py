@@ -67,6 +67,27 @@ def test_a_jobs_life(site: Site) -> None:
         assert http.get("/api/v1/jobs/counts").json()["succeeded"] >= 1
 
 
+def test_of_a_waiting_job_the_answer_holds_codes_and_values_and_is_worded_as_asked(site: Site) -> None:
+    job = submit(
+        site,
+        {
+            **ECHO,
+            "depends": [{"job": submit(site, {**ECHO, "command": ["sleep", "60"]})["id"], "condition": "afterok"}],
+        },
+    )
+    with site.http() as http:
+        path = f"/api/v1/jobs/{job['id']}/why"
+        english, chinese = http.get(path).json(), http.get(path, params={"lang": "zh", "nodes": True}).json()
+        assert error_of(http.get(path, params={"lang": "fr"}))["param"] == "lang"
+        assert http.get(f"/api/v1/jobs/{job['id']}/explanation").status_code == 404
+    assert english["waiting"]["because"]["cause"] == chinese["waiting"]["because"]["cause"] == "dependency"
+    assert english["claim"].startswith("it waits for other jobs")
+    assert chinese["claim"].startswith("等待其他作业")
+    assert english["remedy"]
+    assert not english["waiting"]["nodes"]
+    assert chinese["waiting"]["nodes"]
+
+
 def test_many_in_one_request_are_accepted_or_refused_together(site: Site) -> None:
     key = site.key("together", tenant="together")
     with site.http(key) as http:

@@ -137,7 +137,7 @@ def test_a_waiting_job_says_why_and_dependencies_hold(stoker: Stoker, site: Site
     assert "it needs 8 × H100; 0 of the 8 devices that it could use are free" in stoker("why", second).out
     assert "first" in stoker("why", "second").out
     assert "too few free devices" in stoker("why", second, "--nodes").out
-    assert stoker("why", second, "--json").json["because"]["cause"] == "resources"
+    assert stoker("why", second, "--json").json["waiting"]["because"]["cause"] == "resources"
     assert "已等待" in stoker("--lang", "zh", "why", second).out
     assert "(Dependency)" in stoker("jobs", "-t", "PD").out
     nodes = stoker("nodes").out.splitlines()[1].split()

@@ -273,18 +273,6 @@ def _python() -> str:
     return sys.executable
 
 
-def test_why_names_what_runs_and_who_is_ahead(app: App, who: Account) -> None:
-    whole = Resources(cpus=4)
-    running = submit(app, who, "sleep 600", name="big", resources=whole)
-    runs(app, running, who)
-    first = submit(app, who, "true", name="first", resources=whole)
-    second = submit(app, who, "true", name="second", resources=whole)
-    until(app, second, who, lambda job: job.reason == "Priority")
-    why = app.jobs.why(second.id, who)
-    assert "Priority (1 job ahead)" in why.claim
-    assert why.evidence == (f'running now: {running.id} "big"', f'ahead of it: {first.id} "first"')
-
-
 def test_why_of_a_failure_shows_the_end_of_the_log(app: App, who: Account) -> None:
     job = submit(app, who, "seq 20000; echo boom >&2; exit 9")
     ended(app, job, who)
@@ -299,15 +287,3 @@ def test_the_start_is_quick_and_an_idle_platform_sleeps(app: App, who: Account) 
     ended(app, submit(app, who, "true"), who)
     time.sleep(0.1)
     assert app.dispatcher.tick() is None
-
-
-def test_why_names_nothing_of_another_tenant_and_nobody_who_is_not_in_line(app: App, who: Account) -> None:
-    ann = app.accounts.create("ann", Role.USER, "speech", who)[0]
-    whole = Resources(cpus=4)
-    (secret,) = app.jobs.submit([JobSpec(name="secret", command=("sleep", "60"), resources=whole)], who)
-    runs(app, secret, who)
-    app.jobs.submit([JobSpec(name="later", command=("true",), depends=(Dependency(secret.id),))], who)
-    (mine,) = app.jobs.submit([JobSpec(name="mine", command=("true",), resources=whole)], ann)
-    until(app, mine, who, lambda now: now.reason == "Resources")
-    assert app.jobs.why(mine.id, ann).evidence == ("running now: 1 of other tenants",)
-    assert app.jobs.why(mine.id, who).evidence == (f'running now: {secret.id} "secret"',)

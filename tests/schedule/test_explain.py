@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoker.cluster import Device, Health, Node
-from stoker.explanation import Accuracy, Cause, Change, ChangeKind, Explanation, Refusal
+from stoker.explanation import Accuracy, Because, Cause, Change, ChangeKind, Explanation, Refusal
 from stoker.foreign import ForeignJob, Held
 from stoker.job import Dependency, Job, JobSpec, JobState, Placement, Resources
-from stoker.queue import Queue, Window
+from stoker.queue import Queue
+from stoker.queue_window import Window
 from stoker.schedule import Lasting, Plan, Policy, Ran, Snapshot, decide, explain
 from stoker.schedule.policy import Preempt
 from stoker.schedule.pool import Pool, field_of
@@ -220,6 +221,63 @@ def test_a_quota_keeps_it() -> None:
         ChangeKind.QUEUE: {"queue": "big", "was": "small"},
         ChangeKind.DEVICES: {"devices": 2, "was": 4},
     }
+
+
+QUEUED = (
+    Queue("mine", ceiling=2.0),
+    Queue("theirs", tenants=("u",)),
+    Queue("open"),
+    Queue("top"),
+    Queue("low", "top"),
+)
+
+
+def test_another_queue_that_its_owner_may_use_would_start_it() -> None:
+    active = [running(1, on("a", 0, 1), resources=gpus(2), queue="mine")]
+    found = ask([node("a", gpus=4)], [job(2, resources=gpus(2), queue="mine")], active, queues=QUEUED)
+    assert (found.because.cause, found.because.values["limit"]) == (Cause.QUOTA, "ceiling")
+    assert offered(found)[ChangeKind.QUEUE] == {"queue": "default", "was": "mine"}
+    named = (*QUEUED, Queue("default", ceiling=0.0))
+    elsewhere = ask([node("a", gpus=4)], [job(2, resources=gpus(2), queue="mine")], active, queues=named)
+    assert offered(elsewhere)[ChangeKind.QUEUE] == {"queue": "low", "was": "mine"}
+
+
+def test_in_another_queue_it_would_start_sooner_behind_those_that_wait_there() -> None:
+    """What job 1 frees after 100 s goes to job 2, which waits in the other queue; its own is full for longer."""
+    active = [
+        running(1, on("a", 0, 1), resources=gpus(2), queue="open", time_limit=100.0, ago=0.0),
+        running(5, on("b", 0, 1), resources=gpus(2), queue="mine", time_limit=5000.0, ago=0.0),
+    ]
+    waits = job(2, resources=gpus(2), queue="open", time_limit=300.0)
+    mine = job(3, resources=gpus(2), queue="mine", time_limit=300.0)
+    queues = (Queue("mine", ceiling=2.0), Queue("open"), Queue("default", ceiling=0.0))
+    found = ask([node("a", gpus=2), node("b", gpus=2)], [waits, mine], active, queues=queues)
+    assert found.forecast.at == NOW + 5000
+    (change,) = found.sooner
+    assert change.values == {"queue": "open", "was": "mine", "in_s": 400.0, "at": NOW + 400}
+    assert not found.at_once
+
+
+def test_a_limit_that_a_window_replaces_says_when() -> None:
+    closed = Queue("q", ceiling=0.0, windows=(Window("Mon-Sun 20:00-21:00", ceiling=4.0),))
+    found = ask([node("a", gpus=4)], [job(2, resources=gpus(2), queue="q")], queues=(closed,))
+    assert found.because.values["changes_in_s"] == closed.next_change(NOW) - NOW
+
+
+def test_a_queue_keeps_room_for_who_has_waited_too_long() -> None:
+    """Job 1 is overdue and waits for a whole node; what the queue deserves is kept for it beside what runs."""
+    queue = Queue("q", deserved=3.0, patience=50.0)
+    active = [running(9, on("b", 0, 1), resources=gpus(2), queue="q", time_limit=1000.0, ago=0.0)]
+    overdue = job(1, resources=gpus(2, models=("H20",)), queue="q", time_limit=500.0)
+    held_back = replace(job(2, resources=gpus(1), queue="q", time_limit=5000.0), submitted_at=NOW - 10)
+    nodes = [node("a", gpus=2), node("b", gpus=2, model="H20")]
+    found = ask(nodes, [overdue, held_back], active, queues=(queue,))
+    assert found.because == Because(Cause.RESERVATION, {"job": "1", "queue": "q", "overdue": 1})
+
+
+def test_a_deadline_says_when_it_must_begin() -> None:
+    found = ask([node("a")], [job(1, resources=gpus(2), time_limit=600.0, deadline=NOW + 1000)])
+    assert found.must_begin == NOW + 400
 
 
 def _leaf(name: str, leaf: str, **fields: object) -> Node:

@@ -7,7 +7,7 @@ import pytest
 from stoker.finding import Finding, Verdict
 from stoker.job import Job, JobSpec, JobState, Placement
 from stoker.telemetry import Telemetry
-from stoker.why import InTheWay, explain
+from stoker.why import explain
 
 
 def job(state: JobState, number: int = 7, **fields: object) -> Job:
@@ -15,39 +15,8 @@ def job(state: JobState, number: int = 7, **fields: object) -> Job:
     return Job(number, spec, "t", "o", state, 100.0, **fields)  # type: ignore[arg-type]
 
 
-def why(one: Job, ahead: InTheWay | None = None, tail: bytes = b"", error: str = "") -> Finding:
-    return explain(
-        one, ahead=ahead or InTheWay(), holders=InTheWay(), tail=tail, telemetry=Telemetry(error=error), now=400.0
-    )
-
-
-def test_waiting_is_no_fault_and_names_those_ahead() -> None:
-    others = tuple(job(JobState.PENDING, number) for number in range(1, 6))
-    found = why(job(JobState.PENDING, reason="Priority", message="5 jobs ahead"), ahead=InTheWay(others))
-    assert found.verdict is Verdict.UNKNOWN
-    assert found.claim == "waits since 5 min: Priority (5 jobs ahead)"
-    assert found.evidence == ('ahead of it: 1 "train", 2 "train", 3 "train" and 2 more',)
-    assert "a higher priority" in found.remedy
-
-
-@pytest.mark.parametrize(
-    ("seen", "hidden", "more", "told"),
-    [
-        (1, 0, False, '1 "train"'),
-        (5, 0, True, '1 "train", 2 "train", 3 "train" and at least 2 more'),
-        (1, 2, False, '1 "train", 2 of other tenants'),
-        (5, 2, False, '1 "train", 2 "train", 3 "train", 2 more, 2 of other tenants'),
-        (0, 7, True, "at least 7 of other tenants"),
-    ],
-)
-def test_jobs_of_other_tenants_are_counted_and_not_named(seen: int, hidden: int, more: bool, told: str) -> None:
-    others = [job(JobState.PENDING, number) for number in range(1, seen + 1)]
-    found = why(job(JobState.PENDING, reason="Priority"), InTheWay(others, hidden, more))
-    assert found.evidence == (f"ahead of it: {told}",)
-
-
-def test_a_job_nobody_has_looked_at_yet() -> None:
-    assert why(job(JobState.PENDING)).claim == "waits since 5 min: not looked at yet"
+def why(one: Job, tail: bytes = b"", error: str = "", loses: str = "") -> Finding:
+    return explain(one, tail=tail, telemetry=Telemetry(error=error), now=400.0, loses=loses)
 
 
 def test_a_running_job_is_not_called_fine() -> None:

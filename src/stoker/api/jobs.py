@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,8 @@ from stoker.api.changes import Pulse, pulse_of
 from stoker.api.fields import Before, JobId, Limit, Text
 from stoker.api.wire import Json
 from stoker.app import App
-from stoker.explanation import Explanation
+from stoker.errors import Conflict
+from stoker.explanation_words import finding_in
 from stoker.finding import Finding
 from stoker.job import Job, JobEvent, JobKind, JobSpec, JobState
 from stoker.page import Page
@@ -131,21 +133,22 @@ def telemetry(job_id: JobId, app: Platform, who: Caller) -> Response:
 
 
 @router.get("/{job_id}/why", response_model=Finding)
-def why(job_id: JobId, app: Platform, who: Caller) -> Response:
-    """Why the job waits, or why it failed, and what to do."""
-    return Json(app.jobs.why(job_id, who))
-
-
-@router.get("/{job_id}/explanation", response_model=Explanation)
-def explanation(
+def why(
     job_id: JobId,
     app: Platform,
     who: Caller,
     *,
-    nodes: Annotated[bool, Query(description="also what each node lacks")] = False,
+    nodes: Annotated[bool, Query(description="of a waiting job: also what each node lacks")] = False,
+    lang: Annotated[Literal["en", "zh"], Query(description="of the sentences about a waiting job")] = "en",
 ) -> Response:
-    """Of a waiting job: the one cause, changes that would start it, who holds what it waits for, its start."""
-    return Json(app.explanations.explain(job_id, who, nodes=nodes))
+    """Why the job waits or failed, and what to do.
+
+    Of a waiting job `waiting` holds codes and values: the one cause, changes that would start it, who holds what it
+    waits for, its place in line, its predicted start.
+    """
+    with suppress(Conflict):  # it does not wait
+        return Json(finding_in(lang, app.explanations.explain(job_id, who, nodes=nodes)))
+    return Json(app.jobs.why(job_id, who))
 
 
 @router.get("/{job_id}/logs", response_class=PlainTextResponse)

@@ -8,7 +8,7 @@ from datetime import datetime
 from stoker.cli.render import clean, columns, width
 from stoker.cli.texts import language, t
 from stoker.explanation import FOR_ROOM, Accuracy, Explanation, Forecast, Holder, NodeRefusal, Standing
-from stoker.explanation_words import cause_in, change_in, option_of, refusal_in
+from stoker.explanation_words import cause_in, change_in, option_of, refusal_in, remedy_in
 from stoker.units import duration_in, format_bytes
 
 _MARGIN = 10  # cells of the words on the left
@@ -25,8 +25,10 @@ def waiting(found: Explanation, *, nodes: bool = False) -> str:
     )
     parts: list[tuple[str, Iterable[str]]] = [
         (t("Cause"), [cause_in(language(), found.because)]),
+        (t("Remedy"), [remedy_in(language(), found.because)]),
         (t("Starts"), _starts(found)),
         (t("Or now"), _changes(found)),
+        (t("Sooner"), (f"{option_of(one)}  {change_in(language(), one)}" for one in found.sooner)),
         (t("Held by"), _holders(found)),
         (t("Ahead"), _ahead(found.line)),
         (t("Nodes"), _nodes(found, asked=nodes)),
@@ -65,6 +67,7 @@ def _starts(found: Explanation) -> Iterator[str]:
             if forecast.why == "endless"
             else t("not known: waiting alone does not help")
         )
+        yield from _deadline(found)
         return
     yield _likely(forecast, found.at)
     if found.waiting_helps and forecast.latest is not None:
@@ -72,6 +75,19 @@ def _starts(found: Explanation) -> Iterator[str]:
             "tried: at {at} it starts by itself, unless others come first", at=_clock(forecast.latest, found.at)
         )
     yield _error(forecast.accuracy)
+    yield from _deadline(found)
+
+
+def _deadline(found: Explanation) -> Iterator[str]:
+    if found.must_begin is None:
+        return
+    at = _clock(found.must_begin, found.at)
+    if found.must_begin < found.at:
+        yield t("it can no longer keep its deadline: it had to begin by {at}", at=at)
+    elif found.forecast.at is None or found.forecast.at > found.must_begin:
+        yield t("it is likely to miss its deadline: it has to begin by {at}", at=at)
+    else:
+        yield t("it is likely to keep its deadline: it has to begin by {at}", at=at)
 
 
 def _likely(forecast: Forecast, now: float) -> str:

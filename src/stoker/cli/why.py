@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -11,13 +10,11 @@ from stoker.cli.pick import one_job
 from stoker.cli.render import AsJson, clean, print_json, say, width
 from stoker.cli.session import connect
 from stoker.cli.shipments import SHIP
-from stoker.cli.texts import t
+from stoker.cli.texts import language, t
 from stoker.cli.waiting import waiting
 from stoker.client import Client
-from stoker.errors import Conflict, NotFound
-from stoker.explanation import Explanation
+from stoker.errors import NotFound
 from stoker.finding import Finding, Verdict
-from stoker.job import JobState
 from stoker.shipment import Shipment, ShipmentState, StageState
 
 _MARGIN = 10  # cells of the words on the left
@@ -37,27 +34,22 @@ def why(
     found = _answer(client, thing, nodes=nodes)
     if json:
         print_json(found)
-    elif isinstance(found, Explanation):
-        say(waiting(found, nodes=nodes))
     else:
-        say(explain(found))
+        say(waiting(found.waiting, nodes=nodes) if found.waiting else explain(found))
 
 
-def _answer(client: Client, thing: str, *, nodes: bool) -> Finding | Explanation:
+def _answer(client: Client, thing: str, *, nodes: bool) -> Finding:
     shipment = _shipment(client, thing)
     if shipment is not None:
         return _of_shipment(client, shipment, nodes=nodes)
     return _of_job(client, one_job(client, thing).id, nodes=nodes)
 
 
-def _of_job(client: Client, job_id: int, *, nodes: bool) -> Finding | Explanation:
-    if client.jobs.get(job_id).state is JobState.PENDING:
-        with suppress(Conflict):  # it has begun meanwhile
-            return client.jobs.explanation(job_id, nodes=nodes)
-    return client.jobs.why(job_id)
+def _of_job(client: Client, job_id: int, *, nodes: bool) -> Finding:
+    return client.jobs.why(job_id, nodes=nodes, language=language())
 
 
-def _of_shipment(client: Client, shipment: Shipment, *, nodes: bool) -> Finding | Explanation:
+def _of_shipment(client: Client, shipment: Shipment, *, nodes: bool) -> Finding:
     run = next((r for r in shipment.stages if r.state in (StageState.FAILED, StageState.RUNNING)), None)
     if run is not None and run.job is not None:
         return _of_job(client, run.job, nodes=nodes)

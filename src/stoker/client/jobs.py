@@ -10,7 +10,6 @@ from uuid import uuid4
 from stoker.client.changes import looks
 from stoker.client.connection import Connection
 from stoker.errors import Away, BadInput
-from stoker.explanation import Explanation
 from stoker.finding import Finding
 from stoker.job import Job, JobEvent, JobKind, JobSpec, JobState
 from stoker.page import Page
@@ -100,16 +99,14 @@ class Jobs:
     def telemetry(self, job_id: int) -> Telemetry:
         return self._connection.get(Telemetry, f"{_PATH}/{job_id}/telemetry")
 
-    def why(self, job_id: int) -> Finding:
-        """Why it waits, or how it ended."""
-        return self._connection.get(Finding, f"{_PATH}/{job_id}/why")
+    def why(self, job_id: int, *, nodes: bool = False, language: str = "en") -> Finding:
+        """Why it waits, or how it ended.
 
-    def explanation(self, job_id: int, *, nodes: bool = False) -> Explanation:
-        """Why it waits, what would start it and when it will; with `nodes` also what each node lacks.
-
-        Raises Conflict for a job that does not wait.
+        Of a waiting job `waiting` holds codes and values: the cause, what would start it, when it will, and with
+        `nodes` what each node lacks. `language`, en or zh, is that of the sentences beside it.
         """
-        return self._connection.get(Explanation, f"{_PATH}/{job_id}/explanation", nodes=str(nodes).lower())
+        query = {"nodes": str(nodes).lower(), "lang": language}
+        return self._connection.get(Finding, f"{_PATH}/{job_id}/why", **query)
 
     def logs(self, job_id: int, *, stream: str = "stdout", offset: int = 0, attempt: int | None = None) -> bytes:
         """All output so far, from byte `offset`, of the last attempt unless told."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stoker.explanation import FOR_ROOM, Explanation, Holder, NodeRefusal, Refusal
-from stoker.explanation_words import cause_in, change_in, option_of, refusal_in
+from stoker.explanation_words import cause_in, change_in, option_of, refusal_in, remedy_in
 
 MOST_CELLS = 600  # nodes drawn for one refusal; of more the rest is counted
 _TICKS = 4
@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Step:
-    """A change that starts it."""
+    """A change that starts it, now or sooner."""
 
     text: str
     option: str
@@ -56,7 +56,9 @@ class Step:
 class Waiting:
     found: Explanation
     cause: str
+    remedy: str
     steps: tuple[Step, ...]
+    sooner: tuple[Step, ...]  # changes with which it would wait less
     none_helps: bool  # changes were tried, and none starts it
     axis: Axis
     bars: tuple[Bar, ...]
@@ -68,6 +70,8 @@ def waiting(found: Explanation, language: str) -> Waiting:
     return Waiting(
         found=found,
         cause=cause_in(language, found.because),
+        remedy=remedy_in(language, found.because),
+        sooner=tuple(Step(change_in(language, one), option_of(one), "") for one in found.sooner),
         steps=tuple(Step(change_in(language, one), option_of(one), ", ".join(one.where)) for one in found.at_once),
         none_helps=not found.at_once and found.because.cause in FOR_ROOM,
         axis=axis,

@@ -25,12 +25,11 @@ from stoker.store.jobs import Filter, JobStore, Move
 from stoker.telemetry import Telemetry, read_telemetry
 from stoker.typed import dump
 from stoker.units import format_duration
-from stoker.why import InTheWay, explain
+from stoker.why import explain
 
 _STREAMS = ("stdout", "stderr")
 _PAGE = 1000  # longest list in one answer
 _TAIL_BYTES = 4096
-_NAMED = 20  # jobs looked at to explain a wait
 _TELEMETRY_BYTES = 64 << 20
 
 
@@ -199,19 +198,11 @@ class JobDesk:
         return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def why(self, job_id: int, who: Account) -> Finding:
-        """Why the job waits, or how it ended."""
-        job = self.get(job_id, who)
-        queues = job.state is JobState.PENDING and job.reason not in _NOT_IN_LINE
-        ahead = self._store.ahead(job, limit=_NAMED) if queues else []
-        holders = self._store.find(Filter(states=_HOLDING), limit=_NAMED) if queues else []
-        now = self._clock.now()
+        """How the job runs or ended, and what to do. Why one waits says the ExplanationDesk."""
+        job, now = self.get(job_id, who), self._clock.now()
         may_go = job.spec.preemptible and job.state is JobState.RUNNING
         return explain(
             job,
-            ahead=_as_seen(
-                [one for one in ahead if self._explained(one).reason not in _NOT_IN_LINE], who, len(ahead)
-            ),
-            holders=_as_seen(holders, who, len(holders)),
             tail=self._tail(job) if job.state.final and job.attempt else b"",
             telemetry=self._telemetry(job),
             now=now,
@@ -291,17 +282,6 @@ class JobDesk:
             judged.add(shape)
             if reason := unfit(spec, nodes):
                 raise Unfit(f'job "{spec.name}" {reason}', param="resources")
-
-
-_HOLDING = (JobState.STARTING, JobState.RUNNING, JobState.STOPPING)
-
-
-_NOT_IN_LINE = ("Dependency", "BeginTime")  # these wait for something else than room, and keep nobody waiting
-
-
-def _as_seen(jobs: Sequence[Job], who: Account, looked_at: int) -> InTheWay:
-    seen = [job for job in jobs if sees(who, job.tenant)]
-    return InTheWay(seen, len(jobs) - len(seen), more=looked_at == _NAMED)
 
 
 def _tenant(who: Account) -> str:

@@ -116,7 +116,7 @@ class Branch:
                 continue
             if branch.held + milli + owed.milli > branch.deserved:
                 told = f'job {owed.job} has waited too long; queue "{branch.queue.name}" keeps room for it'
-                return Wait("Priority", told)
+                return Wait("Priority", told, {"kept_for": owed.job, "queue": branch.queue.name})
         return None
 
     def refuses(self, job: Job, milli: int) -> Wait | None:

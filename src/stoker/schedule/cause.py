@@ -39,8 +39,25 @@ def because(case: Case) -> Because:
     if "giving_way" in wait.values:
         return Because(Cause.PREEMPTING, dict(wait.values))
     if wait.reason not in ROOM:
-        return Because(Cause.QUOTA, {"reason": wait.reason, "message": wait.message, **wait.values})
+        values = {"reason": wait.reason, "message": wait.message, **wait.values}
+        return Because(Cause.QUOTA, values | _until_it_changes(case, wait.values.get("queue")))
+    if "kept_for" in wait.values:
+        return Because(Cause.RESERVATION, _overdue(case, wait))
     return _for_room(case)
+
+
+def _until_it_changes(case: Case, name: object) -> dict[str, Value]:
+    """When other numbers hold in the queue, where that is known."""
+    now = case.snapshot.now
+    change = next((queue.next_change(now) for queue in case.snapshot.queues if queue.name == name), np.inf)
+    return {"changes_in_s": change - now} if np.isfinite(change) else {}
+
+
+def _overdue(case: Case, wait: Wait) -> dict[str, Value]:
+    """A job of its queue has waited longer than the queue's patience."""
+    owner = wait.values["kept_for"]
+    label = next((one.label for one in case.snapshot.pending if one.id == owner), str(owner))
+    return {"job": label, "queue": wait.values["queue"], "overdue": 1}
 
 
 def _told(case: Case, wait: Wait) -> dict[str, Value]:
@@ -64,7 +81,9 @@ def _for_room(case: Case) -> Because:
     if case.before.fit(spec)[1]:
         if not case.before.fit(case.spec)[1]:
             models = " or ".join(spec.resources.models)
-            return Because(Cause.QUOTA, {"limit": "models", "queue": spec.queue or DEFAULT, "models": models})
+            queue = spec.queue or DEFAULT
+            values: dict[str, Value] = {"limit": "models", "queue": queue, "models": models}
+            return Because(Cause.QUOTA, values | _until_it_changes(case, queue))
         if case.field.fit(spec)[1] and (owner := _reserved_for(case)):
             return Because(Cause.RESERVATION, _of_reservation(case, owner))
         return Because(Cause.PRIORITY, {"ahead": len(case.ahead), "starting": len(case.plan.starts)})

@@ -15,7 +15,7 @@ import numpy as np
 from stoker.cluster import WHOLE
 from stoker.explanation import FOR_ROOM, Because, Cause, Change, ChangeKind, Refusal, Value
 from stoker.job import Job, JobSpec
-from stoker.queue import DEFAULT, may_use
+from stoker.queue import DEFAULT, leaves_of, may_use
 from stoker.schedule.decide import decide
 from stoker.schedule.elastic import least
 from stoker.schedule.field import Field
@@ -106,6 +106,7 @@ class Trial:
 
     def __init__(self, snapshot: Snapshot, job: Job, plan: Plan, pool: Pool) -> None:
         self._job = job
+        self._snapshot = snapshot
         self._pool = pool
         matter = {start.job.id for start in plan.starts} | set(plan.reserved)
         matter |= {job_id for job_id, wait in plan.waits.items() if "giving_way" in wait.values}
@@ -119,6 +120,8 @@ class Trial:
     def start(self, spec: JobSpec) -> Start | None:
         """How it would start if it asked for `spec`; None: it would not."""
         changed = replace(self._job, spec=spec)
+        if spec.queue != self._job.spec.queue:
+            changed = submitted_to(spec.queue, self._snapshot, changed)
         start = self._start_of(changed, self._few)
         return self._start_of(changed, self._all) if start is not None and self._all is not None else start
 
@@ -207,13 +210,24 @@ def _tolerate(spec: JobSpec, field: Field, found: Refusals) -> Iterator[_Idea]:
 
 
 def _queues(snapshot: Snapshot, job: Job) -> Iterator[_Idea]:
-    """Those that its owner may use and that have no queues below them."""
+    for name in other_queues(snapshot, job):
+        values: dict[str, Value] = {"queue": name, "was": job.spec.queue or DEFAULT}
+        yield _Idea(ChangeKind.QUEUE, 0.25, replace(job.spec, queue=name), values)
+
+
+def other_queues(snapshot: Snapshot, job: Job) -> list[str]:
+    """Those that its owner may use and that have no queues below them; the default one is always there."""
     by_name = {queue.name: queue for queue in snapshot.queues}
-    parents = {queue.parent for queue in snapshot.queues}
-    mine = job.spec.queue or DEFAULT
-    for name in sorted(by_name.keys() - parents - {mine}):
-        if may_use(by_name[name], job.tenant, by_name):
-            yield _Idea(ChangeKind.QUEUE, 0.25, replace(job.spec, queue=name), {"queue": name, "was": mine})
+    if not by_name:
+        return []
+    takes = {queue.name for queue in leaves_of(by_name) if may_use(queue, job.tenant, by_name)}
+    return sorted((takes if DEFAULT in by_name else takes | {DEFAULT}) - {job.spec.queue or DEFAULT})
+
+
+def submitted_to(queue: str, snapshot: Snapshot, job: Job) -> Job:
+    """`job` as it would be if it was submitted there now: behind all that wait there."""
+    last = max(one.id for one in (*snapshot.pending, *snapshot.active))
+    return replace(job, id=last + 1, submitted_at=snapshot.now, spec=replace(job.spec, queue=queue))
 
 
 def _anywhere(spec: JobSpec) -> Iterator[_Idea]:

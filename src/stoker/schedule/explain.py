@@ -5,14 +5,15 @@ Pure: the snapshot that was decided on and the plan that came of it, an Explanat
 
 from __future__ import annotations
 
-from stoker.explanation import Accuracy, Explanation, Standing
+from stoker.explanation import Accuracy, Cause, ChangeKind, Explanation, Standing
 from stoker.job import Job
 from stoker.schedule.case import Case
 from stoker.schedule.cause import because
 from stoker.schedule.changes import by_waiting, changes
 from stoker.schedule.decide import decide
-from stoker.schedule.forecast import HELD_UP, forecast
+from stoker.schedule.forecast import HELD_UP, elsewhere, forecast
 from stoker.schedule.holders import ahead, holders, holding
+from stoker.schedule.lane import latest_begin
 from stoker.schedule.lasting import Lasting
 from stoker.schedule.refusals import by_node
 from stoker.schedule.snapshot import Plan, Snapshot
@@ -43,6 +44,8 @@ def explain(
     when = forecast(case, why.cause, held_by, lasting or Lasting(), accuracy or Accuracy())
     if offer and not rivals and why.cause in HELD_UP:
         offered += by_waiting(snapshot, job, plan, when.latest, case.pool)
+    if offer and why.cause is Cause.QUOTA and not any(one.kind is ChangeKind.QUEUE for one in offered):
+        offered += elsewhere(case, when.at, lasting or Lasting())
     named = holders(case, held_by)
     return Explanation(
         job=job.label,
@@ -55,6 +58,7 @@ def explain(
         more_holders=max(0, len(named) - _HOLDERS),
         line=Standing(len(case.ahead), len(rivals), tuple(ahead(one) for one in rivals[:_RIVALS])),
         forecast=when,
+        must_begin=None if job.spec.deadline is None else latest_begin(job),
         refusals=case.found.counts(),
         nodes=by_node(case.field, case.found, snapshot.away) if nodes else (),
     )

@@ -13,16 +13,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from stoker.explanation import Accuracy, Cause, Forecast
+from stoker.explanation import Accuracy, Cause, Change, ChangeKind, Forecast, Value
 from stoker.job import Job, JobSpec, Placement
+from stoker.queue import DEFAULT
 from stoker.schedule.case import Case
-from stoker.schedule.changes import by_displacing
+from stoker.schedule.changes import by_displacing, other_queues, submitted_to
 from stoker.schedule.elastic import least
 from stoker.schedule.lasting import Lasting
 from stoker.schedule.replay import start_of
 
 HELD_UP = (Cause.RESOURCES, Cause.FRAGMENTATION, Cause.TOPOLOGY, Cause.RESERVATION, Cause.PRIORITY)
 _LIMITED = (Cause.QUOTA, Cause.ARRAY_LIMIT)  # what runs has to end here, too
+_QUEUES = 3  # others in which a start is looked for
+_SOONER = 0.8  # of the wait here: what is less different is not worth to submit anew
 _STEPS = 64  # moments looked at among the ends of what runs
 _FOLLOWED = 500  # jobs ahead that are followed one by one; of more the pace of the first ones is taken
 
@@ -58,6 +61,24 @@ def forecast(case: Case, cause: Cause, holding: Sequence[Job], lasting: Lasting,
     low = None if accuracy.low is None else now + (at - now) * accuracy.low
     high = None if accuracy.high is None else now + (at - now) * accuracy.high
     return replace(told, at=at, latest=latest, low=low, high=high)
+
+
+def elsewhere(case: Case, at: float | None, lasting: Lasting) -> tuple[Change, ...]:
+    """The queue in which it would start soonest, where that is clearly before `at`; None: that is not known."""
+    now, best = case.snapshot.now, None
+    for name in other_queues(case.snapshot, case.job)[:_QUEUES]:
+        moved = submitted_to(name, case.snapshot, case.job)
+        there = [
+            one for one in case.snapshot.pending if (one.spec.queue or DEFAULT) == name and one.id != case.job.id
+        ]
+        line = [*(start.job for start in case.plan.starts), *case.rivals[:_FOLLOWED], *there[:_FOLLOWED], moved]
+        found = start_of(moved, case.snapshot, case.plan, line, lasting.left, case.pool)
+        if found is not None and (best is None or found < best[0]):
+            best = found, name
+    if best is None or (at is not None and best[0] - now > _SOONER * (at - now)):
+        return ()
+    values: dict[str, Value] = {"queue": best[1], "was": case.job.spec.queue or DEFAULT, "in_s": best[0] - now}
+    return (Change(ChangeKind.QUEUE_LATER, values | {"at": best[0]}, 0.9),)
 
 
 def _notice(job: Job) -> float:

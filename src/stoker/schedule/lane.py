@@ -86,7 +86,7 @@ class Lane:
     def _open(self, jobs: list[Job], holding: Holding) -> _Band:
         jobs.sort(key=_by_id)
         near = [job for job in jobs if job.spec.deadline is not None and self._is_near(job)]
-        near.sort(key=lambda job: (_latest_begin(job), job.id))
+        near.sort(key=lambda job: (latest_begin(job), job.id))
         if near:
             early = {job.id for job in near}
             jobs = [job for job in jobs if job.id not in early]
@@ -99,7 +99,7 @@ class Lane:
 
     def _is_near(self, job: Job) -> bool:
         """Whether it must begin soon to keep its deadline. One that cannot keep it any more hurries no longer."""
-        latest, horizon = _latest_begin(job), _NEAR_S + (job.spec.time_limit or 0.0)
+        latest, horizon = latest_begin(job), _NEAR_S + (job.spec.time_limit or 0.0)
         if latest - horizon > self._now:
             self.wake_at = min(self.wake_at, latest - horizon)
         return self._now <= latest <= self._now + horizon
@@ -144,7 +144,7 @@ def _by_id(job: Job) -> int:
     return job.id
 
 
-def _latest_begin(job: Job) -> float:
+def latest_begin(job: Job) -> float:
     """The last moment at which it may begin to keep its deadline."""
     assert job.spec.deadline is not None  # noqa: S101  # only those that have one are asked
     return job.spec.deadline - (job.spec.time_limit or 0.0)

@@ -18,8 +18,8 @@ from stoker.schedule.policy import Preempt
 from stoker.schedule.pool import Pool
 from stoker.schedule.snapshot import Plan, Snapshot, Start
 
-_WORK = 50_000  # jobs looked at by all decisions together, about
-_FEWEST, _MOST = 24, 256  # decisions
+_WORK = 40_000  # jobs looked at by all decisions together, about
+_FEWEST, _MOST = 16, 256  # decisions
 
 Length = Callable[[Job, float], float | None]  # seconds that a job runs on, after seconds it ran; None: not known
 

@@ -151,15 +151,6 @@ class JobStore:
         with self._database.read() as connection:
             return {JobState(state): count for state, count in connection.execute(statement)}
 
-    def ahead(self, job: Job, *, limit: int) -> list[Job]:
-        """The pending jobs that are considered before `job`, first ones first."""
-        higher = jobs.c.priority > job.spec.priority
-        earlier = (jobs.c.priority == job.spec.priority) & (jobs.c.id < job.id)
-        waiting = select(jobs).where(jobs.c.state == JobState.PENDING.value, higher | earlier)
-        with self._database.read() as connection:
-            rows = connection.execute(waiting.order_by(jobs.c.priority.desc(), jobs.c.id).limit(limit))
-            return [_job(row) for row in rows]
-
     def live(self) -> tuple[list[Job], int]:
         """All jobs that have not ended, and the number of the last event they reflect."""
         with self._database.read() as connection:

@@ -1,5 +1,5 @@
 """Why things are as they are: findings with evidence and a next step. Pure."""
 
-from stoker.why.jobs import InTheWay, explain
+from stoker.why.jobs import explain
 
-__all__ = ["InTheWay", "explain"]
+__all__ = ["explain"]
