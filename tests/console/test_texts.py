@@ -115,7 +115,6 @@ def test_every_text_is_used() -> None:
         "metric",
         "metric_of",
         "reason",
-        "remedy",
         "method",
         "drop",
         "pii",
@@ -123,6 +122,7 @@ def test_every_text_is_used() -> None:
         "health",
         "move_step",
         "endpoint_cause",
+        "endpoint_setting",
         *GROUPS_OF_NAMES,
     )
     unused = {

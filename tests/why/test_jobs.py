@@ -15,7 +15,7 @@ def job(state: JobState, number: int = 7, **fields: object) -> Job:
     return Job(number, spec, "t", "o", state, 100.0, **fields)  # type: ignore[arg-type]
 
 
-def why(one: Job, tail: bytes = b"", error: str = "", loses: str = "") -> Finding:
+def why(one: Job, tail: bytes = b"", error: str = "", loses: tuple[str, float] | None = None) -> Finding:
     return explain(one, tail=tail, telemetry=Telemetry(error=error), now=400.0, loses=loses)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import string
 
 import pytest
 
 from stoker.finding import Verdict
 from stoker.telemetry import Telemetry, read_telemetry
 from stoker.why.speed import running
+from stoker.why.words import SENTENCES, Words
 
 DUE = {
     "kind": "expect",
@@ -30,9 +32,9 @@ def told(*speeds: float, every_s: float = 2.0, total: int = 1000, **values: floa
     return read_telemetry([json.dumps(line).encode() for line in (DUE, *steps)], "job/7")
 
 
-def found(telemetry: Telemetry, *, after_s: float = 1.0):  # type: ignore[no-untyped-def]
+def found(telemetry: Telemetry, *, after_s: float = 1.0, language: str = "en"):  # type: ignore[no-untyped-def]
     last = max((s.at for signal in telemetry.signals.values() for s in signal.samples), default=100.0)
-    return running("job/7", "running", telemetry, started_at=90.0, now=last + after_s)
+    return running(Words(language), "job/7", "running", telemetry, started_at=90.0, now=last + after_s)
 
 
 def test_without_a_measurement_it_is_unknown_not_fine() -> None:
@@ -69,7 +71,7 @@ def test_neighbours_on_the_cpu_are_named_with_what_they_leave_unexplained(speed:
 
 def test_a_job_that_was_faster_when_it_began() -> None:
     one = found(told(*[300] * 30, *[120] * 30))
-    assert one.evidence[0] == "it was 300 in its first steps and is 120 now"
+    assert one.evidence[0] == "it was 300 tokens/s in its first steps and is 120 now"
     assert "stoker nodes" in one.remedy
 
 
@@ -82,3 +84,13 @@ def test_a_job_without_steps_for_long_hangs() -> None:
     # A step may take minutes; and after the last one, or in another phase, there are none to wait for.
     assert found(told(*[300] * 5, every_s=100), after_s=600).verdict is Verdict.OK
     assert found(told(*[300] * 5, total=5), after_s=600).verdict is Verdict.OK
+
+
+def test_both_languages_say_the_same_values() -> None:
+    for key, texts in SENTENCES.items():
+        english, chinese = ({name for _, name, _, _ in string.Formatter().parse(one) if name} for one in texts)
+        assert english == chinese, key
+    one = found(told(*[30] * 5, cpu_share=0.25), language="zh")
+    assert one.claim.startswith("已运行")
+    assert one.evidence[0].endswith("仍有一部分未得到解释")
+    assert "换一个节点" in one.remedy

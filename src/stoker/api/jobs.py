@@ -139,7 +139,7 @@ def why(
     who: Caller,
     *,
     nodes: Annotated[bool, Query(description="of a waiting job: also what each node lacks")] = False,
-    lang: Annotated[Literal["en", "zh"], Query(description="of the sentences about a waiting job")] = "en",
+    lang: Annotated[Literal["en", "zh"], Query(description="of the sentences")] = "en",
 ) -> Response:
     """Why the job waits or failed, and what to do.
 
@@ -148,7 +148,7 @@ def why(
     """
     with suppress(Conflict):  # it does not wait
         return Json(finding_in(lang, app.explanations.explain(job_id, who, nodes=nodes)))
-    return Json(app.jobs.why(job_id, who))
+    return Json(app.jobs.why(job_id, who, lang))
 
 
 @router.get("/{job_id}/logs", response_class=PlainTextResponse)

@@ -13,7 +13,6 @@ from fastapi.responses import RedirectResponse
 from starlette.responses import Response, StreamingResponse
 
 from stoker.console import chart, stages
-from stoker.console.reasons import in_language
 from stoker.console.session import PageRoute, View, Viewer
 from stoker.console.speed import delivered
 from stoker.console.tail import Read, start_of_tail
@@ -161,10 +160,10 @@ def _finding(view: View, job: Job) -> Finding | None:
     """Why a job did not succeed or is slow; one that went well needs no reason, one that waits has a drawing."""
     if job.state in (JobState.PENDING, JobState.STARTING, JobState.SUCCEEDED):
         return None
-    found = view.app.jobs.why(job.id, view.who)
+    found = view.app.jobs.why(job.id, view.who, view.say.language)
     if job.state is JobState.RUNNING and found.verdict not in (Verdict.DEGRADED, Verdict.FAILED):
         return None
-    return in_language(found, job, view.say)
+    return found
 
 
 def _waiting(view: View, job: Job) -> Waiting | None:

@@ -20,7 +20,7 @@ from stoker.errors import BadInput, NotFound, Unfit
 from stoker.finding import Finding
 from stoker.job import Job, JobEvent, JobKind, JobSpec, JobState
 from stoker.schedule import unfit
-from stoker.schedule.victims import loses
+from stoker.schedule.victims import loss
 from stoker.store.jobs import Filter, JobStore, Move
 from stoker.telemetry import Telemetry, read_telemetry
 from stoker.typed import dump
@@ -197,7 +197,7 @@ class JobDesk:
         host, port = engine.connect(Key(job.id, job.attempt), parts.port)
         return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
-    def why(self, job_id: int, who: Account) -> Finding:
+    def why(self, job_id: int, who: Account, language: str = "en") -> Finding:
         """How the job runs or ended, and what to do. Why one waits says the ExplanationDesk."""
         job, now = self.get(job_id, who), self._clock.now()
         may_go = job.spec.preemptible and job.state is JobState.RUNNING
@@ -206,7 +206,8 @@ class JobDesk:
             tail=self._tail(job) if job.state.final and job.attempt else b"",
             telemetry=self._telemetry(job),
             now=now,
-            loses=loses(job, now, self._dispatcher.seen.policy) if may_go else "",
+            loses=loss(job, now, self._dispatcher.seen.policy) if may_go else None,
+            language=language,
         )
 
     def wait_change(self, since: int, timeout: float) -> int:

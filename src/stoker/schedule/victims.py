@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from stoker.cluster import WHOLE, Place
 from stoker.job import Job, JobSpec, Placement
@@ -62,16 +63,39 @@ def unsaved(job: Job, now: float, policy: Policy) -> float:
     return min(age, policy.checkpoint_every)
 
 
-def loses(job: Job, now: float, policy: Policy) -> str:
-    """What `unsaved` is and rests on, for people: ``loses 4 min of work, since it last saved itself``."""
+class Loss(StrEnum):
+    """What `unsaved` rests on."""
+
+    NOTHING = "nothing"  # it is told to save itself
+    SAVED = "saved"  # it told when it last did
+    REGULAR = "regular"  # it says how often it does
+    UNTOLD = "untold"  # nothing tells of a checkpoint
+
+
+def loss(job: Job, now: float, policy: Policy) -> tuple[Loss, float]:
+    """What `unsaved` rests on, and its seconds."""
     if job.started_at is None or job.spec.checkpoint_signal:
-        return "loses nothing: it is told to save itself"
-    span = format_duration(unsaved(job, now, policy))
+        return Loss.NOTHING, 0.0
+    lost_s = unsaved(job, now, policy)
     if job.checkpointed_at is not None:
-        return f"loses {span} of work, since it last saved itself"
-    if job.spec.checkpoint_every is not None:
-        return f"loses {span} of work, if it saves itself every {format_duration(job.spec.checkpoint_every)}"
-    return f"loses {span} of work: nothing tells of a checkpoint"
+        return Loss.SAVED, lost_s
+    return Loss.UNTOLD if job.spec.checkpoint_every is None else Loss.REGULAR, lost_s
+
+
+def loses(job: Job, now: float, policy: Policy) -> str:
+    """`loss` for people: ``loses 4 min of work, since it last saved itself``."""
+    rests_on, lost_s = loss(job, now, policy)
+    span = format_duration(lost_s)
+    match rests_on:
+        case Loss.NOTHING:
+            return "loses nothing: it is told to save itself"
+        case Loss.SAVED:
+            return f"loses {span} of work, since it last saved itself"
+        case Loss.REGULAR:
+            every = format_duration(job.spec.checkpoint_every or 0.0)
+            return f"loses {span} of work, if it saves itself every {every}"
+        case Loss.UNTOLD:
+            return f"loses {span} of work: nothing tells of a checkpoint"
 
 
 def lost(job: Job, now: float, policy: Policy) -> float:

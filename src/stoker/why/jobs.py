@@ -7,101 +7,79 @@ from dataclasses import replace
 from stoker.finding import Finding, Verdict
 from stoker.job import Job, JobState
 from stoker.telemetry import Telemetry
-from stoker.units import format_duration
 from stoker.why.speed import running
+from stoker.why.words import SENTENCES, Words
 
 _LINES = 8  # of the log's end, shown as evidence
 
 
-def explain(job: Job, *, tail: bytes, telemetry: Telemetry, now: float, loses: str = "") -> Finding:
+def explain(
+    job: Job,
+    *,
+    tail: bytes,
+    telemetry: Telemetry,
+    now: float,
+    loses: tuple[str, float] | None = None,
+    language: str = "en",
+) -> Finding:
     """`tail`: the end of the log; `telemetry`: what the job itself reported; `loses`: of one that may be ended for
-    others, what that costs."""
-    subject = f"job/{job.label}"
+    others, what the loss rests on (a `schedule.victims.Loss`) and its seconds."""
+    say, subject = Words(language), f"job/{job.label}"
     if job.state is JobState.PENDING:
-        return Finding(subject, Verdict.UNKNOWN, f"waits since {format_duration(max(0.0, now - job.submitted_at))}")
+        return Finding(subject, Verdict.UNKNOWN, say("waits", span=say.span(now - job.submitted_at)))
     if not job.state.final and job.reason and job.state is not JobState.STOPPING:
-        return _at_its_engine(subject, job, now)
+        return _at_its_engine(say, subject, job, now)
     if not job.state.final:
-        told = filter(None, (job.message, f"ended for others now, it {loses}" if loses else ""))
-        found = running(subject, job.state, telemetry, started_at=job.started_at, now=now)
-        return replace(found, evidence=(*found.evidence, *told))
+        found = running(say, subject, job.state, telemetry, started_at=job.started_at, now=now)
+        cost = say(f"loses.{loses[0]}", span=say.span(loses[1])) if loses else ""
+        return replace(found, evidence=(*found.evidence, *filter(None, (job.message, cost))))
     if job.state is JobState.SUCCEEDED:
-        return Finding(subject, Verdict.OK, f"succeeded after {_lasted(job)}")
+        return Finding(subject, Verdict.OK, say("succeeded", span=_lasted(say, job)))
     if job.state is JobState.CANCELLED:
-        return Finding(subject, Verdict.OK, f"{job.message or 'cancelled'} after {_lasted(job)}")
-    return _failed(subject, job, tail, telemetry.error)
+        message = job.message or say("cancelled.plain")
+        return Finding(subject, Verdict.OK, say("cancelled", message=message, span=_lasted(say, job)))
+    return _failed(say, subject, job, tail, telemetry.error)
 
 
-def _at_its_engine(subject: str, job: Job, now: float) -> Finding:
+def _at_its_engine(say: Words, subject: str, job: Job, now: float) -> Finding:
     """It was handed over, and its engine says something about it, or nothing any more."""
     nodes = ", ".join(placement.node for placement in job.placements)
-    evidence = (f"handed over to {job.engine} for {nodes}, attempt {job.attempt}",)
+    evidence = (say("engine.handed", engine=job.engine, nodes=nodes, attempt=job.attempt),)
     if job.reason == "EngineAway":
-        remedy = "bring the engine back; nothing is lost meanwhile"
-        return Finding(subject, Verdict.UNKNOWN, job.message, evidence, remedy)
-    claim = f"{job.engine} keeps it waiting since {format_duration(max(0.0, now - job.submitted_at))}: {job.reason}"
+        return Finding(subject, Verdict.UNKNOWN, job.message, evidence, say("engine.away"))
+    span = say.span(now - job.submitted_at)
+    claim = say("engine.keeps", engine=job.engine, span=span, reason=job.reason)
     if job.message:
         claim += f" ({job.message})"
-    return Finding(subject, Verdict.UNKNOWN, claim, evidence, _of_engine(job.reason))
+    return Finding(subject, Verdict.UNKNOWN, claim, evidence, _of_engine(say, job.reason))
 
 
-def _of_engine(reason: str) -> str:
+def _of_engine(say: Words, reason: str) -> str:
     """What helps against a reason in an engine's own words."""
-    return next((remedy for sign, remedy in _ENGINE_REMEDIES.items() if sign in reason), "")
+    return next((say(f"engine.{sign}") for sign in _SIGNS if sign in reason), "")
 
 
 # Parts of the reasons of Slurm (squeue's manual page, JOB REASON CODES) and Kubernetes; the first that fits counts.
-_ENGINE_NEXT = {
-    JobState.TIMEOUT: "give it more time (--time), or let it write checkpoints and go on from them",
-    JobState.OUT_OF_MEMORY: "ask for more memory (--mem), or make its batch smaller",
-    JobState.NODE_FAIL: "submit it again; with --requeue that happens by itself",
-    JobState.PREEMPTED: "submit it again; with --requeue that happens by itself",
-    JobState.FAILED: "read its log, correct the cause and submit it again",
-}
+_SIGNS = tuple(
+    sign for group, _, sign in (key.partition(".") for key in SENTENCES) if group == "engine" and sign[:1].isupper()
+)
 
 
-# Parts of the reasons of Slurm (squeue's manual page, JOB REASON CODES) and Kubernetes; the first that fits counts.
-_ENGINE_REMEDIES = {
-    "QOS": "a limit of its quality of service is reached: ask for less, use another QOS, or ask the Slurm admin",
-    "Assoc": "a limit of its account is reached: ask for less, use another account, or ask the Slurm admin",
-    "Reservation": "the reservation is not active or does not hold these nodes; see: scontrol show reservation",
-    "PartitionTimeLimit": "ask for less time (--time), or for a partition that allows it",
-    "PartitionNodeLimit": "ask for fewer nodes, or for a partition that allows as many",
-    "PartitionDown": "the partition is down; ask the Slurm admin, or use another queue",
-    "PartitionInactive": "the partition is inactive; ask the Slurm admin, or use another queue",
-    "Licenses": "it waits for a licence; it starts when one is free",
-    "ReqNodeNotAvail": "its node became unavailable after it was placed; in a while it is placed anew",
-    "Resources": "somebody else took the place meanwhile; in a while it is placed anew",
-    "Priority": "the engine lets others go first; it starts when they have started",
-    "ImagePull": "the image cannot be pulled: check its name and the pull secret",
-    "ErrImage": "the image cannot be pulled: check its name and the pull secret",
-    "Unschedulable": "no node of the cluster takes it now; the message says which condition fails where",
-}
-
-_NEXT = {
-    JobState.TIMEOUT: "give it more time (--time), or let it write checkpoints and go on from them",
-    JobState.OUT_OF_MEMORY: "ask for more memory (--mem), or make its batch smaller",
-    JobState.NODE_FAIL: "submit it again; with --requeue that happens by itself",
-    JobState.PREEMPTED: "submit it again; with --requeue that happens by itself",
-    JobState.FAILED: "read its log, correct the cause and submit it again",
-}
-
-
-def _failed(subject: str, job: Job, tail: bytes, error: str) -> Finding:
-    claim = f"{job.state.replace('_', ' ')} after {_lasted(job)}: {error or job.message or job.reason}"
-    evidence = [f"{job.reason}: {job.message}" if job.message else job.reason or str(job.state)]
+def _failed(say: Words, subject: str, job: Job, tail: bytes, error: str) -> Finding:
+    state = say(f"state.{job.state}")
+    claim = say("ended", state=state, span=_lasted(say, job), cause=error or job.message or job.reason)
+    evidence = [f"{job.reason}: {job.message}" if job.message else job.reason or state]
     evidence += tail.decode(errors="replace").splitlines()[-_LINES:]
     if job.failures > 1:
-        evidence.append(f"{job.failures} attempts failed")
-    remedy = _NEXT[job.state]
+        evidence.append(say("attempts", count=job.failures))
+    again = say("again.ship", ship=job.ship) if job.ship else say("again")
+    remedy = say(f"{job.state}.remedy", again=again)
     if job.reason == "DependencyNeverSatisfied":
-        remedy = "correct the job it depends on, then submit both again"
-    elif job.ship:
-        remedy = remedy.replace("submit it again", f"go on where it stopped: stoker ship --resume {job.ship}")
+        remedy = say("dependency.remedy")
     return Finding(subject, Verdict.FAILED, claim, tuple(filter(None, evidence)), remedy)
 
 
-def _lasted(job: Job) -> str:
+def _lasted(say: Words, job: Job) -> str:
     if job.started_at is None or job.ended_at is None:
-        return "no time at all (it never ran)"
-    return format_duration(max(0.0, job.ended_at - job.started_at))
+        return say("never_ran")
+    return say.span(job.ended_at - job.started_at)

@@ -12,7 +12,7 @@ from stoker.finding import Finding, Verdict
 from stoker.judge import judge, more_is_better
 from stoker.signal import Sample
 from stoker.telemetry import Telemetry
-from stoker.units import format_duration
+from stoker.why.words import Words
 
 RECENT = 20  # samples at the end that say how fast it is now; one alone may be a checkpoint or a neighbour's burst
 SILENT = 10.0  # times its usual step without a sign: it hangs rather than is slow
@@ -20,7 +20,7 @@ SILENT_AT_LEAST_S = 120.0
 TAKEN = 0.9  # of the CPU it wanted; with less, others are part of the answer
 SLOWED = 0.75  # of what it did in its first steps
 
-_WORST_FIRST = (Verdict.FAILED, Verdict.DEGRADED, Verdict.UNKNOWN, Verdict.OK)
+_WORST_FIRST = (Verdict.FAILED, Verdict.DEGRADED, Verdict.OK)
 
 
 @dataclass(frozen=True)
@@ -31,42 +31,53 @@ class _Gap:
     remedy: str
 
 
-def running(subject: str, state: str, telemetry: Telemetry, *, started_at: float | None, now: float) -> Finding:
+def running(
+    say: Words, subject: str, state: str, telemetry: Telemetry, *, started_at: float | None, now: float
+) -> Finding:
     """Whether a job that runs is as fast as it expects of itself. Not measured is unknown, whatever it does."""
-    since = f"{state} since {format_duration(now - started_at)}" if started_at else str(state)
-    if hangs := _silence(telemetry, now):
-        return Finding(subject, Verdict.FAILED, f"{since}, but {hangs.seen}", (hangs.seen,), hangs.remedy)
-    found = [_judged(subject, telemetry, expected) for expected in telemetry.expectations.values()]
-    found = [one for one in found if one.verdict is not Verdict.UNKNOWN]
+    since = say(state, span=say.span(now - started_at if started_at else 0.0))
+    if hangs := _silence(say, telemetry, now):
+        claim = say("hangs", since=since, seen=hangs.seen)
+        return Finding(subject, Verdict.FAILED, claim, (hangs.seen,), hangs.remedy)
+    found = [
+        _judged(say, subject, since, telemetry, expected, telemetry.signals[name].samples)
+        for name, expected in telemetry.expectations.items()
+        if expected.value and name in telemetry.signals
+    ]
     if not found:
-        return Finding(subject, Verdict.UNKNOWN, f"{since}; whether it is fast enough was not measured")
-    worst = min(found, key=lambda one: _WORST_FIRST.index(one.verdict))
-    if worst.verdict is Verdict.OK:
-        return Finding(subject, Verdict.OK, f"{since}; {worst.claim}")
-    return Finding(
-        subject, worst.verdict, f"{since}, slower than it should be: {worst.claim}", worst.evidence, worst.remedy
+        return Finding(subject, Verdict.UNKNOWN, say("unmeasured", since=since))
+    return min(found, key=lambda one: _WORST_FIRST.index(one.verdict))
+
+
+def _judged(
+    say: Words,
+    subject: str,
+    since: str,
+    telemetry: Telemetry,
+    expected: Expectation,
+    samples: Sequence[Sample],
+) -> Finding:
+    value, higher = median(one.value for one in samples[-RECENT:]), more_is_better(expected.name)
+    verdict = judge(expected, value, subject=subject, remedy="stoker why", higher_is_better=higher).verdict
+    measured = say(
+        "measured",
+        name=expected.name,
+        value=f"{value:,.4g}",
+        unit=expected.unit,
+        due=f"{expected.value:,.4g}",
+        share=f"{value / expected.value:.0%}",
     )
+    if verdict is Verdict.OK:
+        return Finding(subject, verdict, say("well", since=since, measured=measured))
+    told = (_neighbours(say, telemetry, expected, value), _slowed(say, expected.unit, samples, higher))
+    gaps = [gap for gap in told if gap]
+    bounds = say("bounds", low=f"{expected.low:,.4g}", high=f"{expected.high:,.4g}", unit=expected.unit)
+    evidence = (*(gap.seen for gap in gaps), bounds, expected.basis)
+    remedy = gaps[0].remedy if gaps else say("unexplained")
+    return Finding(subject, verdict, say("slow", since=since, measured=measured), evidence, remedy)
 
 
-def _judged(subject: str, telemetry: Telemetry, expected: Expectation) -> Finding:
-    samples = telemetry.signals[expected.name].samples if expected.name in telemetry.signals else ()
-    measured = median(one.value for one in samples[-RECENT:]) if samples else None
-    higher = more_is_better(expected.name)
-    found = judge(expected, measured, subject=subject, remedy="?", higher_is_better=higher)
-    if measured is None or found.verdict is Verdict.OK:
-        return found
-    gaps = [gap for gap in (_neighbours(telemetry, expected, measured), _slowed(samples, higher)) if gap]
-    remedy = gaps[0].remedy if gaps else _UNEXPLAINED
-    return Finding(subject, found.verdict, found.claim, (*(gap.seen for gap in gaps), *found.evidence), remedy)
-
-
-_UNEXPLAINED = (
-    "nothing that was measured explains it: compare its batch, layout and data loading with what it "
-    "expected, and its node with others of the kind"
-)
-
-
-def _silence(telemetry: Telemetry, now: float) -> _Gap | None:
+def _silence(say: Words, telemetry: Telemetry, now: float) -> _Gap | None:
     """A job that told of steps and tells no more: a rank hangs, or it waits for data or a disk."""
     stamps = sorted(
         {one.at for signal in telemetry.signals.values() for one in signal.samples if one.step is not None}
@@ -75,37 +86,35 @@ def _silence(telemetry: Telemetry, now: float) -> _Gap | None:
         return None
     usual = median(later - earlier for earlier, later in pairwise(stamps))
     silent = now - stamps[-1]
-    if silent < max(SILENT_AT_LEAST_S, SILENT * usual) or (
-        telemetry.phases and telemetry.phases[-1].at > stamps[-1]
-    ):
+    elsewhere = bool(telemetry.phases) and telemetry.phases[-1].at > stamps[-1]
+    if elsewhere or silent < max(SILENT_AT_LEAST_S, SILENT * usual):
         return None
-    return _Gap(
-        f"it has made no step for {format_duration(silent)}, and one took {format_duration(usual)}",
-        "look at the end of its log and at its nodes: a rank that hangs, a disk or network that does not answer; "
-        "cancel it and let it go on from its last checkpoint",
-    )
+    return _Gap(say("silent", span=say.span(silent), usual=say.span(usual)), say("silent.remedy"))
 
 
 def _at_the_end(telemetry: Telemetry) -> bool:
     return telemetry.step is not None and telemetry.total is not None and telemetry.step >= telemetry.total
 
 
-def _neighbours(telemetry: Telemetry, expected: Expectation, measured: float) -> _Gap | None:
+def _neighbours(say: Words, telemetry: Telemetry, expected: Expectation, measured: float) -> _Gap | None:
     """Others on the machine had the CPU. What remains of the gap without them says whether they are all of it."""
     shares = telemetry.signals["cpu_share"].samples[-RECENT:] if "cpu_share" in telemetry.signals else ()
     got = median(one.value for one in shares) if shares else 1.0
     if not 0.0 < got <= TAKEN or not more_is_better(expected.name):
         return None
     alone = measured / got
-    rest = "which is as expected" if alone >= expected.low else "which leaves a part unexplained"
-    return _Gap(
-        f"others had the CPU {1 - got:.0%} of the time it was wanted; with all of it, it would make about "
-        f"{alone:,.4g} {expected.unit}, {alone / expected.value:.0%} of what is expected, {rest}",
-        "run less beside it: more CPUs for this job (--cpus), fewer for others, or another node",
+    seen = say(
+        "taken",
+        others=f"{1 - got:.0%}",
+        alone=f"{alone:,.4g}",
+        unit=expected.unit,
+        share=f"{alone / expected.value:.0%}",
+        rest=say("taken.all" if alone >= expected.low else "taken.part"),
     )
+    return _Gap(seen, say("taken.remedy"))
 
 
-def _slowed(samples: Sequence[Sample], higher: bool) -> _Gap | None:
+def _slowed(say: Words, unit: str, samples: Sequence[Sample], higher: bool) -> _Gap | None:
     """It was faster when it began: the machine changed, not the job."""
     if len(samples) < 2 * RECENT:
         return None
@@ -113,7 +122,4 @@ def _slowed(samples: Sequence[Sample], higher: bool) -> _Gap | None:
     late = median(one.value for one in samples[-RECENT:])
     if not early or not late or (late / early if higher else early / late) > SLOWED:
         return None
-    return _Gap(
-        f"it was {early:,.4g} in its first steps and is {late:,.4g} now",
-        "see who came to its nodes meanwhile (stoker nodes), and whether clocks or temperatures changed",
-    )
+    return _Gap(say("slowed", early=f"{early:,.4g}", late=f"{late:,.4g}", unit=unit), say("slowed.remedy"))
