@@ -16,6 +16,8 @@ from stoker.schedule.snapshot import Wait
 
 User = tuple[str, str]  # tenant and owner
 
+MADE_UP_S = 1800.0  # that a queue has to be short of a device before it may hold one more
+MOST_OWED_S = 3600.0  # of all that a queue deserves
 _NO_BOUND = 1 << 62
 _LEAST_FACTOR = 2.0**-60
 
@@ -56,6 +58,8 @@ class Branch:
         self._user_milli = _NO_BOUND if queue.user_devices is None else _milli(queue.user_devices)
         self._user_jobs = _NO_BOUND if queue.user_jobs is None else queue.user_jobs
         self.owed: Owed | None = None
+        self.credit = 0.0  # thousandths of devices times seconds that it was short of lately
+        self.wake_in = math.inf  # seconds until its credit has grown or shrunk so far that it matters
         self.factor = 1.0  # of its weight, from what it has had lately
         self._heap: list[tuple[tuple[float, ...], int, Branch]] = []
         self._last: tuple[int, Branch] | None = None
@@ -93,12 +97,38 @@ class Branch:
         return max(0, most)
 
     def within(self, milli: int, models: Sequence[str]) -> bool:
-        """Whether it would still hold no more than it deserves with so much more, of one of `models`."""
-        if self.held + milli > self.deserved:
+        """Whether it has a right to so much more, of one of `models`: would still hold no more than it deserves, or
+        is owed enough for what goes beyond."""
+        if self.held + milli > self.deserved and not self._made_up(milli):
             return False
         if not self._deserved_of or not models or not milli:
             return True
         return any(_room(self._deserved_of, self.held_of, model.lower()) >= milli for model in models)
+
+    def _made_up(self, milli: int) -> bool:
+        """Whether what it is owed pays for going beyond what it deserves, which it does not hold in full."""
+        if self.held >= self.deserved or milli > self.deserved:
+            return False
+        lacking = (self.held + milli - self.deserved) * MADE_UP_S - self.credit
+        if lacking > 0:
+            self.wake_in = min(self.wake_in, lacking / (self.deserved - self.held))
+        return lacking <= 0
+
+    def pays_back(self, to: Branch, without: Sequence[Held] = (), of: Mapping[str, int] | None = None) -> bool:
+        """Whether it holds more than it deserves (see `over`), and is not owed that, or `to` is owed far more."""
+        over = self.over(without, of)
+        if over <= 0 or self.credit <= 0:
+            return over > 0
+        lead = self.owed_s + MADE_UP_S - to.owed_s
+        if lead > 0:
+            lacking = max(0.0, 1.0 - to.held / to.deserved) if to.deserved else 0.0
+            self.wake_in = min(self.wake_in, self.credit / over, lead / (over / self.deserved + lacking))
+        return lead <= 0
+
+    @property
+    def owed_s(self) -> float:
+        """What it is owed, in seconds of all that it deserves."""
+        return self.credit / self.deserved if self.deserved else 0.0
 
     def below_common(self, other: Branch) -> tuple[Branch, ...]:
         """Those of its path that `other` is not part of."""
@@ -203,7 +233,7 @@ class Branch:
         if lane.overdue is not None:
             return (borrows, 0, lane.overdue)
         if not borrows:
-            return (0, 1, self.held / self.deserved if self.deserved else 0.0)
+            return (0, 1, self.held / self.deserved - self.owed_s / MADE_UP_S if self.deserved else 0.0)
         weight = self.queue.weight * self.factor
         return (1, 1, max(0, self.held - self.deserved) / weight if weight else math.inf)
 

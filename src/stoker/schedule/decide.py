@@ -175,8 +175,10 @@ def _room_made(job: Job, spec: JobSpec, shape: _Shape, state: _Pass) -> Wait | N
     """Have others ended so that `job` gets in, where that is allowed and helps; None where not."""
     kept = None if state.snapshot.policy.backfill is Backfill.GREEDY else state.reservation
     behind = None if kept is None else Kept(kept.left, kept.given)
-    room = state.preemption.room(job, spec, shape, state.pool, behind)
-    return None if room is None else _kept_for(job, room, state)
+    rooms = state.preemption.room(job, spec, shape, state.pool, behind)
+    for one, room in rooms:
+        _kept_for(one, room, state)
+    return rooms[0][1].wait if rooms else None
 
 
 def _kept_for(job: Job, room: Room, state: _Pass) -> Wait:

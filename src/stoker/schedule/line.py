@@ -22,6 +22,7 @@ from stoker.schedule.rank import rank_of
 from stoker.schedule.snapshot import Snapshot, Wait
 from stoker.schedule.tree import leaves_of, root_of
 
+_LEAST_WAKE_S = 1.0  # until a credit has changed
 _LEAST_TURN_S = 60.0  # between two looks at whether an equal has fallen behind
 
 
@@ -76,8 +77,12 @@ class Line:
     def wake_at(self) -> float:
         """The next moment at which time alone changes the order or a quota; infinite: never."""
         return min(
-            (self._turns_end, *self._changes, *(leaf.lane.wake_at for leaf in self._leaves.values())),
-            default=math.inf,
+            (
+                self._turns_end,
+                *self._changes,
+                *(leaf.lane.wake_at for leaf in self._leaves.values()),
+                *(self._now + max(_LEAST_WAKE_S, branch.wake_in) for branch in self._by_name.values()),
+            )
         )
 
     def refuses(self, job: Job, gone: Collection[Job] = ()) -> Wait | None:
@@ -149,12 +154,13 @@ class Line:
         if other.queue.preemptible is not Preemptible.ANYBODY:
             return False
         milli, models = self._quantity.asked(job.spec), job.spec.resources.models
-        if not all(branch.within(milli, models) for branch in home.below_common(other)):
+        mine = home.below_common(other)
+        if not all(branch.within(milli, models) for branch in mine):
             return False
         back = [(self._leaf(one).path, self._held(one)) for one in taken]
         of = self._held(victim).of
         return all(
-            branch.over([held for path, held in back if branch in path], of) > 0
+            branch.pays_back(mine[-1], [held for path, held in back if branch in path], of)
             for branch in other.below_common(home)
         )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from stoker.job import Job, JobSpec, JobState, Placement
 from stoker.schedule import policy as policies
-from stoker.schedule.defragment import by_row, relieve
+from stoker.schedule.defragment import Relief, by_row, relieve
 from stoker.schedule.elastic import could_grow, largest, worth_it
 from stoker.schedule.field import Field
 from stoker.schedule.line import Line
@@ -94,15 +94,24 @@ class Preemption:
         relief = relieve(field, spec, by_row(field, movable), most, lambda one: lost(one, now, policy))
         if relief is None or not relief.moves or 2.0 * relief.lost >= size(job) * (until - now):
             return []
+        return self._moved(job, spec, relief, field)
+
+    def _moved(
+        self, job: Job, spec: JobSpec, relief: Relief, field: Field, ended: Sequence[Job] = ()
+    ) -> list[tuple[Job, Room]]:
+        """The rooms of `job` and of those that move for it, noted in `moves`; `ended` go for good."""
+        now, policy = self._snapshot.now, self._snapshot.policy
         moved = sorted((move.job for move in relief.moves), key=_largest_first)
-        rooms = self._settled(job, spec, moved, field)
+        rooms = self._settled(job, spec, moved, field, ended)
         for one, room in rooms[1:]:
             buys = f"lets job {job.label} in"
             self.moves.append(Relocate(one, room.engine, room.placements, job, lost(one, now, policy), buys))
             self._going.append(one)
         return rooms
 
-    def _settled(self, job: Job, spec: JobSpec, moved: Sequence[Job], field: Field) -> list[tuple[Job, Room]]:
+    def _settled(
+        self, job: Job, spec: JobSpec, moved: Sequence[Job], field: Field, ended: Sequence[Job]
+    ) -> list[tuple[Job, Room]]:
         """Where each goes when they get their room one after the other, as the next passes give it; all or none."""
         for one in moved:
             field.give(one.spec, one.engine, one.placements)
@@ -113,7 +122,7 @@ class Preemption:
                 return []
             engine, placements = field.fit(fitting)
             field.take(fitting, engine, placements)
-            rooms.append((one, Room(engine, placements, _waits_for(moved))))
+            rooms.append((one, Room(engine, placements, _waits_for([*ended, *moved]))))
         stays = any((room.engine, room.placements) == (one.engine, one.placements) for one, room in rooms)
         return [] if stays else rooms
 
@@ -147,27 +156,66 @@ class Preemption:
             return None
         return Room(*trial.fit(fitting), _waits_for(self._ended_for(job)))
 
-    def room(self, job: Job, spec: JobSpec, shape: Hashable, pool: Field, kept: Kept | None) -> Room | None:
-        """Where `job`, which may not start now, will when some more are ended, who are then in `plans`.
+    def room(
+        self, job: Job, spec: JobSpec, shape: Hashable, pool: Field, kept: Kept | None
+    ) -> list[tuple[Job, Room]]:
+        """Where `job`, which may not start now, will when some more are ended, who are then in `plans`; and where
+        those start again that have to be moved for it besides, who are in `moves`.
 
-        None: it waits like everybody. Jobs of one `shape` fit at the same places. The caller keeps the room.
+        Nothing: it waits like everybody. Jobs of one `shape` fit at the same places. The caller keeps the rooms.
         """
         like = (shape, job.spec.priority, job.spec.queue, job.tenant, job.owner)
         if not self.possible or like in self._hopeless or len(self._hopeless) >= _MOST_TRIES:
-            return None
+            return []
         victims = self._candidates(job)
         trial = self._trial(job, pool, kept) if victims else None
         if trial is None or trial.fit(spec)[1]:  # what is being ended anyway will do
             self._hopeless.add(like)
-            return None
+            return []
         choice = choose(spec, trial, victims, lambda gone: self._together(job, gone))
-        if choice is None:
+        if choice is not None:
+            gone = tuple(one.job for one in choice.victims)
+            self._note_ended(job, choice.engine, choice.placements, gone)
+            return [(job, Room(choice.engine, choice.placements, _waits_for(gone)))]
+        rooms = self._gathered(job, spec, victims, trial, () if kept is None else kept.given)
+        if not rooms:
             self._hopeless.add(like)
-            return None
-        gone = tuple(one.job for one in choice.victims)
+        return rooms
+
+    def _note_ended(self, job: Job, engine: str, placements: tuple[Placement, ...], gone: tuple[Job, ...]) -> None:
+        now, policy = self._snapshot.now, self._snapshot.policy
         self._going += gone
-        self.plans.append(Preempt(job, choice.engine, choice.placements, gone, choice.cost))
-        return Room(choice.engine, choice.placements, _waits_for(gone))
+        self.plans.append(Preempt(job, engine, placements, gone, sum(lost(one, now, policy) for one in gone)))
+
+    def _gathered(
+        self, job: Job, spec: JobSpec, victims: Sequence[Candidate], trial: Trial, given: Collection[int]
+    ) -> list[tuple[Job, Room]]:
+        """Let `job` in where as much as it needs may be taken, but strewn over nodes that it shares with others:
+        some of `victims` are ended wherever they are, and who stays is moved into what they leave. The jobs `given`
+        make room for a reservation as they end, and are not moved."""
+        now, policy = self._snapshot.now, self._snapshot.policy
+        most = policy.moves - len(self.movers())
+        if most <= 0:
+            return []
+        movable = [one for one in self._movable if one.id not in self.going and one.id not in given]
+        movable = [one for one in movable if self._has_run(one)]
+        trial.only([], [one.job for one in victims])
+        ended: list[Job] = []
+        for one in sorted(victims, key=lambda one: (one.cost, one.job.id)):
+            if not self._line.may_take(job, one.job, [*self._going, *ended]):
+                continue
+            ended.append(one.job)
+            trial.give(one.job)
+            field = trial.field.copy()
+            if field.lacks(spec) or self._line.refuses(job, [*self._going, *ended]) is not None:
+                continue
+            on = by_row(field, [stays for stays in movable if stays.id not in {gone.id for gone in ended}])
+            relief = relieve(field, spec, on, most, lambda one: lost(one, now, policy))
+            rooms = [] if relief is None else self._moved(job, spec, relief, field, ended)
+            if rooms:
+                self._note_ended(job, rooms[0][1].engine, rooms[0][1].placements, tuple(ended))
+                return rooms
+        return []
 
     def _trial(self, job: Job, pool: Field, kept: Kept | None) -> Trial:
         """With everybody gone who is being ended."""

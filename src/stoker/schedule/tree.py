@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
+from stoker.cluster import WHOLE
 from stoker.queue import DEFAULT, Queue, average
 from stoker.schedule.branch import Branch, walk, weigh
 from stoker.schedule.quantity import Quantity
@@ -21,7 +22,7 @@ def root_of(snapshot: Snapshot, quantity: Quantity) -> Branch:
     below: dict[str, list[Queue]] = defaultdict(list)
     for queue in sorted(snapshot.queues, key=lambda queue: queue.name):
         below[queue.parent].append(queue.at(snapshot.now))
-    _grow(root, "", below, quantity)
+    _grow(root, "", below, quantity, snapshot.credit)
     if DEFAULT not in leaves_of(root):
         Branch(_ALONE, root, quantity.asked, implied=not snapshot.queues)
     if snapshot.usage:
@@ -34,11 +35,14 @@ def leaves_of(root: Branch) -> dict[str, Branch]:
     return {branch.queue.name: branch for branch in walk(root) if not branch.children}
 
 
-def _grow(parent: Branch, name: str, below: Mapping[str, list[Queue]], quantity: Quantity) -> None:
+def _grow(
+    parent: Branch, name: str, below: Mapping[str, list[Queue]], quantity: Quantity, credit: Mapping[str, float]
+) -> None:
     for queue in below.get(name, ()):
         branch = Branch(queue, parent, quantity.asked)
+        branch.credit = credit.get(queue.name, 0.0) * WHOLE
         if queue.name in below:
-            _grow(branch, queue.name, below, quantity)
+            _grow(branch, queue.name, below, quantity, credit)
             _own_jobs(branch, quantity)
 
 

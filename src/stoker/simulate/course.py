@@ -50,6 +50,7 @@ class Course:
             placements=start.placements,
             not_before=None,
             gives_way_to=None,
+            moves=False,
         )
 
     def ended(self, now: float) -> None:

@@ -17,7 +17,7 @@ from stoker.cluster import Node
 from stoker.errors import BadInput
 from stoker.job import Job, JobSpec, JobState
 from stoker.queue import Queue
-from stoker.schedule import Meter, Plan, Policy, Quantity, Snapshot, Start, decide, mix_of, unfit
+from stoker.schedule import Credits, Meter, Plan, Policy, Quantity, Snapshot, Start, decide, mix_of, unfit
 from stoker.schedule.lifetimes import Age, Experience, Lifetimes, kind_of
 from stoker.schedule.pool import Pool
 from stoker.schedule.rank import rank_of
@@ -87,6 +87,7 @@ class _Simulation:
         self._queues = {queue.name: queue for queue in settings.queues}
         self._quantity = Quantity(nodes, settings.queues)
         self._meter = Meter(ORIGIN)
+        self._credits = Credits()
         self._since: dict[int, float] = {}
         self._pool = Pool()
         self._unlearnt = 0
@@ -161,10 +162,12 @@ class _Simulation:
         self._rank_anew()
         most = _FEW
         while True:
-            plan = decide(self._snapshot(self._waiting.offered(most, self._victims)), self._pool)
+            snapshot = self._snapshot(self._waiting.offered(most, self._victims))
+            plan = decide(snapshot, self._pool)
             taken = {start.job.id for start in plan.starts} | {one.job.id for one in plan.preempts}
             taken |= {one.room_for.id for one in plan.moves} | self._victims.keys()
             if self._waiting.enough(most, taken):
+                self._credits.note(snapshot, plan)
                 return plan
             most *= 4
 
@@ -186,6 +189,7 @@ class _Simulation:
             served=self._served,
             queues=self._settings.queues,
             usage=self._meter.used if self._queues else {},
+            credit=self._credits.at(self._now),
             since=self._since,
         )
 
@@ -203,10 +207,12 @@ class _Simulation:
             self._waiting.pop(job_id)
         for preempt in plan.preempts:
             for victim in preempt.victims:
-                self._preempt(victim, preempt.job.id)
-        return bool(plan.preempts)
+                self._end(victim, preempt.job.id)
+        for move in plan.moves:
+            self._end(replace(move.job, moves=True), move.room_for.id)
+        return bool(plan.preempts or plan.moves)
 
-    def _preempt(self, victim: Job, for_whom: int) -> None:
+    def _end(self, victim: Job, for_whom: int) -> None:
         """It is told to go, and gone after its warning; at once if it needs none."""
         course, spec = self._courses[victim.id], victim.spec
         self._active[victim.id] = replace(victim, state=JobState.STOPPING, gives_way_to=for_whom)
