@@ -28,6 +28,7 @@ class Standing:
     running_jobs: int = 0
     waiting_jobs: int = 0
     average: float = 0.0  # held of late, the last half-life weighing most
+    owed: float = 0.0  # device-seconds that it was short of its right lately, and may make up for
     capacity: int = 0  # of the whole pool
     changes_at: float | None = None  # when a window next begins or ends
     users: tuple[UserStanding, ...] = ()

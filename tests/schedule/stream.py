@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from stoker.cluster import Device, Node
 from stoker.job import Job, JobSpec, JobState, Resources
 from stoker.queue import Queue
-from stoker.schedule import Meter, Plan, Pool, Quantity, Snapshot, decide
+from stoker.schedule import Credits, Meter, Plan, Pool, Quantity, Snapshot, decide
 from stoker.schedule.policy import Policy
 
 BEGIN = 1_000_000.0
@@ -75,7 +75,7 @@ class Stream:
         self.began: dict[int, float] = {}  # first start
         self._since: dict[int, float] = {}
         self._ends: list[tuple[float, int, int]] = []
-        self._meter, self._pool = Meter(BEGIN), Pool()
+        self._meter, self._credits, self._pool = Meter(BEGIN), Credits(), Pool()
         self._quantity = Quantity(nodes, queues)
         self._by_name = {queue.name: queue for queue in queues}
 
@@ -107,12 +107,13 @@ class Stream:
         while True:
             snapshot = Snapshot(
                 now, self.nodes, list(self.pending.values()), list(self.active.values()), queues=self.queues,
-                usage=self._meter.used, since=self._since, policy=self.policy,
+                usage=self._meter.used, credit=self._credits.at(now), since=self._since, policy=self.policy,
             )  # fmt: skip
             plan = decide(snapshot, self._pool)
             self._apply(plan, now)
+            self._credits.note(snapshot, plan)
             self._seen(snapshot, plan)
-            if not plan.preempts:
+            if not (plan.preempts or plan.moves):
                 return max(now + 1e-3, plan.wake_at or math.inf)
 
     def _apply(self, plan: Plan, now: float) -> None:
@@ -120,17 +121,22 @@ class Stream:
             job = self.pending.pop(start.job.id)
             running = dataclasses.replace(
                 job, state=JobState.RUNNING, started_at=now, attempt=job.attempt + 1, engine=start.engine,
-                placements=start.placements, gives_way_to=None,
+                placements=start.placements, gives_way_to=None, moves=False,
             )  # fmt: skip
             self.active[job.id] = running
             self.began.setdefault(job.id, now)
             heapq.heappush(self._ends, (now + self._left[job.id], job.id, running.attempt))
         for preempt in plan.preempts:
             for victim in preempt.victims:
-                job = self.active.pop(victim.id)
-                assert job.started_at is not None
-                self._left[job.id] -= now - job.started_at
-                self._since[job.id] = now
-                self.pending[job.id] = dataclasses.replace(
-                    job, state=JobState.PENDING, started_at=None, placements=(), gives_way_to=preempt.job.id
-                )
+                self._take_away(victim, preempt.job.id, now)
+        for move in plan.moves:
+            self._take_away(move.job, move.room_for.id, now, moves=True)
+
+    def _take_away(self, victim: Job, for_whom: int, now: float, *, moves: bool = False) -> None:
+        job = self.active.pop(victim.id)
+        assert job.started_at is not None
+        self._left[job.id] -= now - job.started_at
+        self._since[job.id] = now
+        self.pending[job.id] = dataclasses.replace(
+            job, state=JobState.PENDING, started_at=None, placements=(), gives_way_to=for_whom, moves=moves
+        )

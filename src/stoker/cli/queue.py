@@ -193,6 +193,7 @@ def _facts(found: Standing) -> list[tuple[str, str]]:
                          jobs=found.waiting_jobs)),
         (t("average"), t("{devices} devices, half-life {time}", devices=f"{found.average:.1f}",
                          time=format_duration(queue.half_life))),
+        (t("owed"), t("{hours} device-hours", hours=f"{found.owed / 3600:.1f}") if found.owed else ""),
         (t("each user"), _per_user(now)),
         (t("preemptible for"), word(queue.preemptible.value)),
         (t("patience"), "" if queue.patience is None else format_duration(queue.patience)),

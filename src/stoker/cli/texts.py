@@ -265,6 +265,8 @@ ZH: Mapping[str, str] = {
     "used": "已用",
     "borrowed": "借用",
     "average": "近期平均",
+    "owed": "待补偿",
+    "{hours} device-hours": "{hours} 卡时",
     "each user": "每个用户",
     "preemptible for": "可被谁抢占",
     "patience": "最长等待",

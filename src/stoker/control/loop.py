@@ -31,7 +31,7 @@ from stoker.foreign import ForeignJob
 from stoker.job import Job, JobKind, JobState
 from stoker.node_drain import NodeDrain, with_drains
 from stoker.queue import Queue, Usage
-from stoker.schedule import Plan, Policy, Pool, Quantity, Snapshot, Start, Wait, decide
+from stoker.schedule import Credits, Plan, Policy, Pool, Quantity, Snapshot, Start, Wait, decide
 from stoker.store.jobs import JobStore, Move
 from stoker.store.lease import Lease
 
@@ -79,6 +79,7 @@ class Dispatcher:
         self._queues = queues
         self._consumption = consumption
         self._usage: Usage = {}
+        self._credits = Credits()  # begins with nothing when the platform does
         self._policy = policy
         self._past = Past(store)
         self._saves = Saves(store, roster, clock)
@@ -144,6 +145,7 @@ class Dispatcher:
         began = self._clock.now()
         if not self._lease.held():
             self.passed_at, self.decided = 0.0, None
+            self._credits = Credits()
             if self._consumption:
                 self._consumption.forget()
             return _LEASE_SECONDS
@@ -161,6 +163,7 @@ class Dispatcher:
         plan = decide(snapshot, self._pool)
         self.waits = plan.waits
         self._apply(plan, snapshot)
+        self._credits.note(snapshot, plan)
         self._breath = _breath(plan)
         self.seen = replace(snapshot, pending=self._ledger.pending(), active=self._ledger.active())
         self.decided = self.seen, replace(plan, starts=(), fails={})
@@ -262,6 +265,7 @@ class Dispatcher:
             mix=self._ledger.mix(),
             queues=tuple(self._queues().values()),
             usage=self._usage,
+            credit=self._credits.at(now),
             since=self._ledger.since(),
             policy=policy,
             lifetimes=self._past.lifetimes(policy, now, (*pending, *active), served),

@@ -16,7 +16,7 @@ from stoker.schedule.snapshot import Wait
 
 User = tuple[str, str]  # tenant and owner
 
-MADE_UP_S = 1800.0  # that a queue has to be short of a device before it may hold one more
+MADE_UP_S = 900.0  # that a queue has to be short of a device for each that it then holds beyond its right
 MOST_OWED_S = 3600.0  # of all that a queue deserves
 _NO_BOUND = 1 << 62
 _LEAST_FACTOR = 2.0**-60

@@ -79,6 +79,7 @@ def _standing(queue: Queue, snapshot: Snapshot, line: Line, waiting: Mapping[str
         running_jobs=sum(count for _, count in users.values()),
         waiting_jobs=jobs,
         average=sum(used.values()),
+        owed=snapshot.credit.get(queue.name, 0.0),
         capacity=line.capacity,
         changes_at=changes if math.isfinite(changes) else None,
         users=tuple(
