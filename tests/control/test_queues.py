@@ -114,6 +114,16 @@ def test_queues_survive_a_restart_and_jobs_of_a_removed_one_go_on(tmp_path: Path
     stop_all(app)
 
 
+def test_what_a_queue_lacks_of_its_right_is_told(app: App, who: Account) -> None:
+    app.queues.put([Queue("a", deserved=4), Queue("b", deserved=4)], who)
+    for job in app.jobs.submit([spec(3, queue="a"), spec(5, queue="b")], who):
+        runs(app, job, who)
+    assert app.queues.get("a", who).owed == 0
+    waits = app.jobs.submit([spec(2, queue="a")], who)[0]
+    until(app, waits, who, lambda _: app.queues.get("a", who).owed > 0)
+    assert app.queues.get("b", who).owed == 0
+
+
 QUEUES = {"a": Queue("a", half_life=1000.0)}
 QUANTITY = Quantity((), ())
 

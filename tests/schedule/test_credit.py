@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoker.job import Job
-from stoker.queue import Queue
+from stoker.queue import Preemptible, Queue
 from stoker.schedule import Credits, Plan, Policy, Snapshot, decide
 from stoker.schedule.branch import MADE_UP_S, MOST_OWED_S
 from tests.schedule.stream import Coming, Stream, nodes_of
@@ -137,6 +137,9 @@ def test_what_was_borrowed_on_many_nodes_is_taken_back_and_the_rest_moved_togeth
     assert len(victims(result)[10]) == 2
     (move,) = result.moves
     assert (move.job.spec.queue, move.room_for.id) == ("c", 10)
-    assert (
-        victims(plan(queues, [job(10, "a", 8)], active, nodes=nodes, policy=Policy(min_runtime=0.0, moves=0))) == {}
-    )
+    unmoved = Policy(min_runtime=0.0, moves=0)
+    assert victims(plan(queues, [job(10, "a", 8)], active, nodes=nodes, policy=unmoved)) == {}
+    for preemptible, moves in ((Preemptible.NOBODY, 0), (Preemptible.OWN, 0), (Preemptible.ANYBODY, 1)):
+        queues[2] = Queue("c", deserved=14, preemptible=preemptible)
+        result = plan(queues, [job(10, "a", 8)], active, nodes=nodes, policy=AT_ONCE)
+        assert (len(result.moves), len(result.preempts)) == (moves, moves)

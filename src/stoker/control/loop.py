@@ -89,8 +89,8 @@ class Dispatcher:
         self._pause = threading.Event()  # set to cut a pause short
         self._thread: threading.Thread | None = None
         self.waits: Mapping[int, Wait] = {}
-        self.seen = Snapshot(0.0, (), (), ())  # the pool as the last pass left it
-        # `seen`, and what was decided of those that wait there; None: this process decides nothing.
+        self._seen = Snapshot(0.0, (), (), ())  # the pool as the last pass left it
+        # That, and what was decided of those that wait there; None: this process decides nothing.
         self.decided: tuple[Snapshot, Plan] | None = None
         self.passed_at = 0.0  # when the last whole pass began; 0 while another process dispatches
         self._fleet.notify(self.wake)
@@ -114,6 +114,11 @@ class Dispatcher:
     def nodes(self) -> tuple[Node, ...]:
         """What all engines offer, as seen in the last pass."""
         return with_drains(self._placed(self._fleet.nodes()), self._kept)
+
+    @property
+    def seen(self) -> Snapshot:
+        """The pool as the last pass left it, with what queues are owed by now."""
+        return replace(self._seen, credit=self._credits.at(self._clock.now()))
 
     def shown(self, engine: str) -> tuple[Node, ...]:
         """The nodes of `engine` as it showed them last, whatever we keep closed."""
@@ -165,8 +170,8 @@ class Dispatcher:
         self._apply(plan, snapshot)
         self._credits.note(snapshot, plan)
         self._breath = _breath(plan)
-        self.seen = replace(snapshot, pending=self._ledger.pending(), active=self._ledger.active())
-        self.decided = self.seen, replace(plan, starts=(), fails={})
+        self._seen = replace(snapshot, pending=self._ledger.pending(), active=self._ledger.active())
+        self.decided = self._seen, replace(plan, starts=(), fails={})
         self.passed_at = began
         return self._next_due(plan)
 

@@ -29,29 +29,29 @@ class _Account(NamedTuple):
 
 
 class Credits:
-    """Mutable. It has no clock: it is told of every pass, and that what it left holds until the next one."""
+    """It has no clock: it is told of every pass, and takes what that left to hold until the next one."""
 
     def __init__(self) -> None:
-        self._at = 0.0
-        self._accounts: dict[str, _Account] = {}
+        self._noted: tuple[float, Mapping[str, _Account]] = 0.0, {}
 
     def at(self, now: float) -> Mapping[str, float]:
-        """What each queue is owed at `now`, in device-seconds; nothing is left out."""
-        seconds = max(0.0, now - self._at)
+        """What queues are owed at `now`, in device-seconds; those that are owed nothing are left out."""
+        noted_at, accounts = self._noted
+        seconds = max(0.0, now - noted_at)
         owed = {
             name: min(max(0.0, account.owed + account.short * seconds), account.most)
-            for name, account in self._accounts.items()
+            for name, account in accounts.items()
         }
         return {name: amount for name, amount in owed.items() if amount > 0}
 
     def note(self, snapshot: Snapshot, plan: Plan) -> None:
         """Go on from `snapshot`, for which `plan` was made and carried out."""
         owed = self.at(snapshot.now)
-        self._at = snapshot.now
-        self._accounts = {
+        accounts = {
             name: _Account(owed.get(name, 0.0), short, deserved * MOST_OWED_S)
             for name, (short, deserved) in _short(snapshot, plan).items()
         }
+        self._noted = snapshot.now, accounts
 
 
 def _short(snapshot: Snapshot, plan: Plan) -> Mapping[str, tuple[float, float]]:

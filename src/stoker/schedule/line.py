@@ -164,6 +164,14 @@ class Line:
             for branch in other.below_common(home)
         )
 
+    def may_move(self, job: Job, victim: Job) -> bool:
+        """Whether `victim`, which runs, may be made to start again elsewhere so that `job` gets in: it loses no
+        devices by that."""
+        home, other = self._leaf(job), self._leaf(victim)
+        return other.queue.preemptible is Preemptible.ANYBODY or (
+            home is other and other.queue.preemptible is Preemptible.OWN
+        )
+
     def standing(self, jobs: Sequence[Job]) -> Mapping[int, float]:
         """By job, how many of `jobs` it goes before, as a share, where the policy has an order of its own: else
         nothing, as who came first has no claim to stay."""

@@ -25,6 +25,7 @@ from stoker.schedule.trial import Trial
 from stoker.schedule.victims import Candidate, choose, lost, size
 
 _MOST_TRIES = 50  # in one pass that help nobody: each looks at all that runs
+_GATHERED = 32  # victims, the cheapest, that are looked at together with moves
 _NAMED = 4  # victims that a message names
 
 
@@ -83,7 +84,7 @@ class Preemption:
         """
         now, policy = self._snapshot.now, self._snapshot.policy
         most = policy.moves - len(self.movers())
-        movable = [one for one in self._movable if one.id not in self.going and self._has_run(one)]
+        movable = self._may_move(job)
         if most <= 0 or not movable or self._line.refuses(job, self._going) is not None:
             return []
         field = pool.copy()
@@ -195,27 +196,45 @@ class Preemption:
         make room for a reservation as they end, and are not moved."""
         now, policy = self._snapshot.now, self._snapshot.policy
         most = policy.moves - len(self.movers())
-        if most <= 0:
-            return []
-        movable = [one for one in self._movable if one.id not in self.going and one.id not in given]
-        movable = [one for one in movable if self._has_run(one)]
-        trial.only([], [one.job for one in victims])
+        stay = [one for one in self._may_move(job) if one.id not in given]
+
+        def relief() -> Relief | None:
+            if trial.hopeless(spec):
+                return None
+            left = [one for one in stay if not trial.gone(one)]
+            return relieve(trial.field, spec, by_row(trial.field, left), most, lambda one: lost(one, now, policy))
+
         ended: list[Job] = []
-        for one in sorted(victims, key=lambda one: (one.cost, one.job.id)):
+        everybody = [one.job for one in victims]
+        trial.only(everybody, everybody)
+        if most <= 0 or trial.hopeless(spec):
+            return []
+        trial.only([], everybody)
+        for one in sorted(victims, key=lambda one: (one.cost, one.job.id))[:_GATHERED]:
             if not self._line.may_take(job, one.job, [*self._going, *ended]):
                 continue
             ended.append(one.job)
             trial.give(one.job)
-            field = trial.field.copy()
-            if field.lacks(spec) or self._line.refuses(job, [*self._going, *ended]) is not None:
+            if relief() is None:
                 continue
-            on = by_row(field, [stays for stays in movable if stays.id not in {gone.id for gone in ended}])
-            relief = relieve(field, spec, on, most, lambda one: lost(one, now, policy))
-            rooms = [] if relief is None else self._moved(job, spec, relief, field, ended)
+            for needless in reversed(ended[:-1]):
+                trial.take(needless)
+                if relief() is None:
+                    trial.give(needless)
+            gone = [one for one in ended if trial.gone(one)]
+            found = relief()
+            rooms = [] if found is None else self._moved(job, spec, found, trial.field.copy(), gone)
             if rooms:
-                self._note_ended(job, rooms[0][1].engine, rooms[0][1].placements, tuple(ended))
-                return rooms
+                self._note_ended(job, rooms[0][1].engine, rooms[0][1].placements, tuple(gone))
+            return rooms
         return []
+
+    def _may_move(self, job: Job) -> list[Job]:
+        """Those that may start again elsewhere so that `job` gets in."""
+        going, line = self.going, self._line
+        return [
+            one for one in self._movable if one.id not in going and line.may_move(job, one) and self._has_run(one)
+        ]
 
     def _trial(self, job: Job, pool: Field, kept: Kept | None) -> Trial:
         """With everybody gone who is being ended."""

@@ -59,6 +59,13 @@ class Trial:
         """Nothing where a quota would refuse it."""
         return ("", ()) if self._refuses(spec, self._gone.values()) else self._field.fit(spec)
 
+    def hopeless(self, spec: JobSpec) -> bool:
+        """Whether it fits nowhere however others move: a quota refuses it, or too little is free."""
+        return self._refuses(spec, self._gone.values()) or self._field.lacks(spec)
+
+    def gone(self, job: Job) -> bool:
+        return job.id in self._gone
+
     def fits_at(self, row: int, spec: JobSpec) -> bool:
         return self._field.fits_at(row, spec)
 
