@@ -44,12 +44,14 @@ class _Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Settings:
-    """`progress` is told the share that is done, now and then; `until` ends the simulation early (seconds)."""
+    """`progress` is told the share that is done, now and then; `seen` what each pass saw and decided. `until` ends
+    the simulation early (seconds)."""
 
     policy: Policy = field(default_factory=Policy)
     queues: Sequence[Queue] = ()
     until: float = math.inf
     progress: Callable[[float], None] | None = None
+    seen: Callable[[Snapshot, Plan], None] | None = None
 
 
 def simulate(trace: Trace, nodes: Sequence[Node], settings: Settings | None = None) -> Outcome:
@@ -168,6 +170,8 @@ class _Simulation:
             taken |= {one.room_for.id for one in plan.moves} | self._victims.keys()
             if self._waiting.enough(most, taken):
                 self._credits.note(snapshot, plan)
+                if self._settings.seen:
+                    self._settings.seen(snapshot, plan)
                 return plan
             most *= 4
 
