@@ -58,13 +58,15 @@ ENGINE: Mapping[str, tuple[float, float, float, float]] = {
     "products": (1.0, 0.1, 0.6, 1.6),
     "step": (0.5e-3, 0.5, 0.05e-3, 5e-3),
     "sequence": (10e-6, 0.7, 1e-6, 100e-6),
-    "poll": (1.0, 0.3, 0.5, 60.0),
+    "exposed": (0.5, 0.7, 0.02, 1.0),
     "request": (55e-3, 0.25, 2e-3, 300e-3),
 }
-_POLL = {"sglang": (10.0, 1.0, 0.5, 60.0)}  # looks every few steps by default; the others at every one
+# vLLM's releases began a step when the last had ended; the others' hosts prepare it meanwhile.
+_EXPOSED = {"vllm": (0.9, 0.2, 0.05, 1.0), "sglang": (0.5, 0.5, 0.02, 1.0), "trtllm": (0.1, 0.5, 0.01, 1.0)}
 ENGINES = ("vllm", "trtllm", "sglang")
 TTFT_WEIGHT = 0.4  # TTFT of benchmarks holds cold starts; TPOT tells more about the hardware
-_SCALE, _PRIOR = 0.1, 0.15
+APART_WEIGHT = 0.2  # of that where prompts are processed apart: routers and transfers are in it, too
+_SCALE, _PRIOR = 0.15, 0.15
 _PER_GROUP = 6  # cases of one model, engine, system, format and mode that a fit looks at
 _UNIT = {"collective": "us", "network": "us", "kernel": "us", "eager": "us", "sequence": "us",
          "experts": "ms", "step": "ms", "request": "ms"}  # fmt: skip
@@ -87,7 +89,7 @@ class Parameter:
 def parameters() -> tuple[Parameter, ...]:
     found = [Parameter("common", name, *numbers) for name, numbers in COMMON.items()]
     for engine in ENGINES:
-        own = {**ENGINE, "poll": _POLL.get(engine, ENGINE["poll"])}
+        own = {**ENGINE, "exposed": _EXPOSED[engine]}
         found += [Parameter(engine, name, *numbers) for name, numbers in own.items()]
     return tuple(found)
 
@@ -118,7 +120,7 @@ def fit(cases: Sequence[Case], rounds: int = 10) -> dict[str, Curves]:
     at, damping = prior.copy(), 1.0
     residual, loss = _loss(chosen, at, weights, prior, spread)
     for _ in range(rounds):
-        jacobian = _jacobian(chosen, at, weights, prior, spread, residual)
+        jacobian = _jacobian(chosen, at, weights, spread, residual)
         for _ in range(5):
             normal = jacobian.T @ jacobian
             move = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -jacobian.T @ residual)
@@ -197,6 +199,11 @@ def _weights(cases: Sequence[Case]) -> Vector:
 def _loss(
     cases: Sequence[Case], at: Vector, weights: Vector, prior: Vector, spread: Vector
 ) -> tuple[Vector, float]:
+    residual = np.concatenate([_case_residuals(cases, at, weights), _PRIOR * (at - prior) / spread])
+    return residual, float(residual @ residual)
+
+
+def _case_residuals(cases: Sequence[Case], at: Vector, weights: Vector) -> Vector:
     using, errors = _curves(at), []
     for case in cases:
         try:
@@ -205,20 +212,26 @@ def _loss(
             errors += [0.0, 0.0]
             continue
         first = TTFT_WEIGHT if case.rounds else 0.0  # how the others' clients started is not told
-        errors += [math.log(service.tpot / case.tpot), first * math.log(service.ttft / case.ttft)]
-    raw = np.array(errors)
-    soft = np.sign(raw) * np.sqrt(2 * _SCALE**2 * (np.sqrt(1 + (raw / _SCALE) ** 2) - 1))
-    residual = np.concatenate([soft * weights, _PRIOR * (at - prior) / spread])
-    return residual, float(residual @ residual)
+        first *= APART_WEIGHT if case.mode != "agg" else 1.0
+        later = _tamed(math.log(service.tpot / case.tpot))
+        errors += [later, first * _tamed(math.log(service.ttft / case.ttft))]
+    return np.array(errors) * weights
 
 
-def _jacobian(
-    cases: Sequence[Case], at: Vector, weights: Vector, prior: Vector, spread: Vector,
-    residual: Vector,
-) -> Vector:  # fmt: skip
-    columns = []
-    for index in range(len(at)):
+def _tamed(error: float) -> float:
+    """Whose square grows with the logarithm: what was slow for reasons of its own hardly pulls."""
+    return math.copysign(_SCALE * math.sqrt(math.log1p((error / _SCALE) ** 2)), error)
+
+
+def _jacobian(cases: Sequence[Case], at: Vector, weights: Vector, spread: Vector, residual: Vector) -> Vector:
+    found = np.zeros((len(residual), len(at)))
+    for index, parameter in enumerate(parameters()):
         moved = at.copy()
         moved[index] += 1e-3
-        columns.append((_loss(cases, moved, weights, prior, spread)[0] - residual) / 1e-3)
-    return np.stack(columns, axis=1)
+        touched = [i for i, case in enumerate(cases) if parameter.group in ("common", case.engine)]
+        rows = np.array([row for i in touched for row in (2 * i, 2 * i + 1)], dtype=int)
+        some = [cases[i] for i in touched]
+        found[rows, index] = (_case_residuals(some, moved, weights[rows]) - residual[rows]) / 1e-3
+    priors = np.arange(2 * len(cases), len(residual))
+    found[priors, np.arange(len(at))] = _PRIOR / spread
+    return found

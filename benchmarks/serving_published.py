@@ -9,10 +9,9 @@ from serving_rows import Undescribed, shape
 
 from stoker.errors import StokerError
 from stoker.perf.accelerator import accelerator
-from stoker.perf.serving.cache import memory
 from stoker.perf.serving.curves import curves
 from stoker.perf.serving.quantisation import quantisation
-from stoker.perf.serving.replica import Lengths, closed_loop
+from stoker.perf.serving.replica import Lengths, closed_loop, room
 from stoker.perf.serving.split import Split, impossible
 from stoker.perf.serving.step import Replica
 
@@ -46,7 +45,7 @@ def _ratio(row: dict[str, str]) -> float:
         raise Undescribed("no layout")
     replica = Replica(model, accelerator(row["gpu"]), split, quantisation(row["precision"]), curves("trtllm"))
     lengths = Lengths(float(row["isl"]), float(row["osl"]), 0.0)
-    users = min(_BATCH, memory(replica).sequences(lengths.prompt + lengths.answer / 2, 1))
+    users = min(_BATCH, room(replica, lengths))
     service = closed_loop(replica, lengths, users, rounds=0)
     value = float(row["value"]) * (devices if _UNITS[row["unit"]] else 1)
     return users * lengths.answer / (lengths.answer * service.tpot + service.prefill) / value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -55,6 +56,15 @@ def test_bounds_hold_the_value(kind: Kind, fabric: Fabric, size: int, ranks: int
     expected = expected_time(kind, size, ranks, fabric)
     assert expected.value == collective_seconds(kind, size, ranks, fabric)
     assert 0 <= expected.low <= expected.value <= expected.high
+
+
+def test_a_library_that_nobody_measured_has_wide_bounds() -> None:
+    unseen = replace(A100, architecture="DaVinci")
+    known, guessed = (expected_time("all_reduce", GIB, 8, fabric) for fabric in (A100, unseen))
+    assert guessed.value == known.value
+    assert guessed.high == pytest.approx(2 * known.high)
+    assert "no measurement of this vendor's library" in guessed.basis
+    assert "no measurement" not in known.basis
 
 
 @given(fabrics, sizes, st.integers(2, 64))

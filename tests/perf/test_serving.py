@@ -9,12 +9,14 @@ import pytest
 from stoker.errors import BadInput, NotFound, Unfit
 from stoker.perf.accelerator import accelerator
 from stoker.perf.models import transformer
+from stoker.perf.serving import expect
 from stoker.perf.serving.cache import memory
 from stoker.perf.serving.curves import curves, engines
 from stoker.perf.serving.links import bandwidth
 from stoker.perf.serving.load import Load, Objective, most, steady
+from stoker.perf.serving.prompts import Prompts
 from stoker.perf.serving.quantisation import QUANTISATIONS, quantisation
-from stoker.perf.serving.replica import Lengths, closed_loop
+from stoker.perf.serving.replica import Lengths, closed_loop, room
 from stoker.perf.serving.split import Split, check
 from stoker.perf.serving.step import Replica, decode_seconds, prefill_seconds
 from stoker.perf.serving.work import Batch, imbalance, operations, touched
@@ -122,6 +124,57 @@ def test_users_beyond_the_cache_wait() -> None:
     assert many.running <= room < 3 * room
     assert many.waiting > 600 * many.tpot > few.waiting
     assert many.tokens_per_second < 3 * few.tokens_per_second
+
+
+def test_prompts_that_share_a_pass_take_less_each_and_all_wait_longer() -> None:
+    prompts = Prompts.on(replica("deepseek-v3", "B200", "fp8", "sglang", tp=8), 1000)
+    assert prompts.most == 16  # of 1,000 tokens in a pass of 16,384
+    assert prompts.until_answered(4) > prompts.until_answered(1)
+    assert prompts.each(4) < prompts.each(1)
+    assert prompts.each(100) == prompts.each(16)
+    assert prompts.sharing(0.01, 0.02, 1) == 1  # one now and then comes alone
+    assert prompts.sharing(0.1, 0.02, 30) == pytest.approx(3)  # a look every thirty steps finds three
+
+
+def test_a_mixed_pass_saves_the_running_sequences_a_step() -> None:
+    mixed, apart = (Prompts.on(replica(engine=engine), 1000) for engine in ("vllm", "sglang"))
+    assert mixed.each(1) - mixed.delay(1) == pytest.approx(decode_seconds(replica(), 1, 1))
+    assert apart.delay(1) == apart.each(1)
+
+
+def test_an_engine_that_looks_seldom_answers_late() -> None:
+    """SGLang as published benchmarks run it: a look every ten steps, every thirty from sixteen users on."""
+    of = replica("qwen3.5-397b-a17b", "B200", "fp4", "sglang", tp=4)
+    few, more = closed_loop(of, LENGTHS, 15, rounds=0), closed_loop(of, LENGTHS, 16, rounds=0)
+    assert more.ttft - few.ttft > 8 * few.tpot  # half of thirty steps against half of ten, a little faster each
+
+
+def test_an_engine_that_books_whole_answers_begins_fewer() -> None:
+    lengths = Lengths(1000, 8000)
+    books, grows = (replica("llama-3.1-70b", "B200", "fp8", engine) for engine in ("trtllm", "vllm"))
+    assert room(books, lengths) == memory(books).sequences(9000, 1)
+    assert room(grows, lengths) == memory(grows).sequences(5000, 1)
+
+
+def test_a_reserve_of_the_rest_is_smaller_than_one_of_the_whole() -> None:
+    card = accelerator("B200").memory_bytes
+    rest, whole = (memory(replica("llama-3.1-70b", "B200", "fp8", engine)) for engine in ("trtllm", "vllm"))
+    assert rest.reserved == pytest.approx(0.1 * (card - rest.weights))
+    assert whole.reserved == pytest.approx(0.1 * card)
+
+
+def test_bounds_are_wide_where_no_card_of_the_maker_was_measured() -> None:
+    def bounds(card: str) -> tuple[float, str]:
+        of = replica("qwen2.5-7b", card)
+        found = steady(of, LENGTHS, 0.1)
+        assert found is not None
+        told = expect.tpot(of, found, LENGTHS)
+        return told.high / told.value, told.basis
+
+    known, unknown = bounds("H100"), bounds("Ascend-910B4")
+    assert unknown[0] == pytest.approx(2.3 * known[0])
+    assert "no measurement of this vendor (Huawei)" in unknown[1]
+    assert "no measurement" not in known[1]
 
 
 def test_prompts_elsewhere_leave_decoding_alone() -> None:

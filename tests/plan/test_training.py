@@ -50,6 +50,19 @@ def test_the_shares_state_their_formula() -> None:
     assert found.seconds(1e12, best) > 1e12 / found.speed(best).value
 
 
+def test_bounds_reach_far_down_where_no_card_of_the_maker_was_measured() -> None:
+    def told(card: str) -> tuple[float, str]:
+        hardware = Hardware(card, accelerator(card), 8)
+        found = search(transformer("llama-3.1-8b"), hardware, Workload(64, 4096, states="lean"), stack("megatron"))
+        speed = found.speed(found.best[0])
+        return speed.low / speed.value, speed.basis
+
+    known, unknown = told("H100"), told("Ascend-910B3")
+    assert unknown[0] == pytest.approx(known[0] / 2.3)
+    assert "no measurement of this vendor (Huawei)" in unknown[1]
+    assert "no measurement" not in known[1]
+
+
 def test_a_model_that_fits_nowhere_is_one_line_with_the_nearest() -> None:
     with pytest.raises(Unfit, match=r"fits on 8 x H100-SXM5-80GB in no layout; the nearest \(.*\) needs \d+ GiB"):
         search(transformer("llama-3.1-405b"), Hardware("one", H100, 8), Workload(8, 4096), stack("megatron"))

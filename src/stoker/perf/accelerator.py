@@ -17,6 +17,8 @@ from stoker.perf.precision import Precision
 
 _PLAIN = {"vendor", "aliases", "architecture", "pcie_generation", "scale_up_link", "scale_up_domain", "kind"}
 _QUANTITIES = {"memory", "memory_bandwidth", "scale_up", "tdp"}
+_CALIBRATED = ("NVIDIA",)  # makers of whose cards measured speeds calibrated the curves
+UNSEEN = 2.3  # times slower than expected: the most of 12 published rows of Ascend and Hygon (serving_published.py)
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: the hot path caches by it
@@ -79,6 +81,20 @@ class Accelerator:
     def scale_up_one_way(self) -> float:
         """Bytes/s in one direction over NVLink, HCCS or the like; 0 where cards meet over PCIe only."""
         return float(self.scale_up) / 2 if self.scale_up else 0.0
+
+    @property
+    def doubt(self) -> float:
+        """How many times slower than the usual bounds work may be: 1 where the maker's cards were measured."""
+        return 1.0 if self.vendor in _CALIBRATED else UNSEEN
+
+    @property
+    def caveat(self) -> str:
+        """For the basis of what is expected of it; empty where the maker's cards were measured."""
+        if self.vendor in _CALIBRATED:
+            return ""
+        return (
+            f"; no measurement of this vendor ({self.vendor}) calibrated it: bounds reach {UNSEEN:g} times slower"
+        )
 
     def supports(self, precision: Precision) -> bool:
         return precision in self.peak

@@ -55,6 +55,11 @@ class Fabric:
         if self.oversubscription < 1:
             raise BadInput(f"oversubscription {self.oversubscription:g} was given; 1 (none) or more is allowed")
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether measurements of this architecture's library exist: NCCL's, not HCCL's or RCCL's."""
+        return self.architecture.startswith("sm")
+
     def network_of(self, per_domain: int, domains: int) -> float:
         """Bytes/s that `per_domain` ranks of each of `domains` domains get to other domains."""
         share = self.network * self.network_share * min(1.0, per_domain / self.domain)

@@ -65,7 +65,7 @@ class Plan:
             expect.ttft(self.replica, self.service, lengths),
             expect.tpot(self.replica, self.service, lengths),
             expect.throughput(self.service, lengths, self.replicas),
-            expect.capacity(self.most, lengths, self.replicas),
+            expect.capacity(self.replica, self.most, lengths, self.replicas),
             expect.cache(self.replica, self.service, lengths),
         )
 

@@ -62,7 +62,7 @@ class Search:
             f"{plan.time.total:.4g} s; "
             f"s: {parts}; bounds: most published rows of models not seen in calibration lie within"
         )
-        return Expectation("tokens_per_s", value, value * (1 - SPREAD), value * (1 + SPREAD), "tokens/s", basis)
+        return self._bounded("tokens_per_s", value, "tokens/s", basis)
 
     def model_flops_share(self, plan: Plan, *, causal: bool = True) -> Expectation:
         """MFU: 6 x active parameters + 3 x attention's forward FLOP a token, over the peak of its precision."""
@@ -85,8 +85,12 @@ class Search:
             f"{self.hardware.count} devices = {rate / 1e12:.0f} TFLOP/s of {peak / 1e12:.0f} "
             f"({self.workload.precision})"
         )
-        value = rate / peak
-        return Expectation(name, value, value * (1 - SPREAD), value * (1 + SPREAD), "", basis)
+        return self._bounded(name, rate / peak, "", basis)
+
+    def _bounded(self, name: str, value: float, unit: str, basis: str) -> Expectation:
+        card = self.hardware.accelerator
+        low, high = value * (1 - SPREAD) / card.doubt, value * (1 + SPREAD)
+        return Expectation(name, value, low, high, unit, basis + card.caveat)
 
     def reliability(self) -> Goodput:
         return goodput(self.model, self.hardware)

@@ -32,7 +32,8 @@ class Memory:
 
 def memory(replica: Replica) -> Memory:
     engine, there = replica.curves.engine, replica.on.memory_bytes
-    weights, reserved = weight_bytes(replica), there * engine.reserve
+    weights = weight_bytes(replica)
+    reserved = engine.reserve * (max(0.0, there - weights) if engine.reserves_of_rest else there)
     model, split, pp = replica.model, replica.split, replica.split.pp
     states = 4.0 * model.linear.state_values * model.linear_blocks / split.tp if model.linear else 0.0
     if model.mamba:

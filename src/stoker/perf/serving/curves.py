@@ -59,13 +59,22 @@ class Engine:
     step: float = 0.5e-3  # s for each step: scheduling, sampling
     sequence: float = 10e-6  # s for each sequence of a step: sampling, detokenising, streaming
     experts: float = 0.3e-3  # s of the host for each block of experts in a prefill: routing, dispatch
-    poll: float = 2.0  # steps between two looks at the queue of new requests
+    exposed: float = 0.5  # share of the host's time in a prefill that running sequences wait for
     request: float = 30e-3  # s before and after the first pass: parsing, tokenising, the first answer
+    poll: float = 1.0  # steps between two looks at the queue of new requests
+    crowded_poll: float = 1.0  # the same from `crowd` users on
+    crowd: float = 16.0
     mixes: bool = True  # prompts and running sequences share a step; else a prefill stops the others
+    books_answers: bool = False  # a sequence begins when its whole answer has room, and is never put off
     keeps_sixteen_bits: bool = False  # in the cache, unless the card multiplies fp4: its kernels read eight bits
     chunk: int = 8192  # tokens of prompts in one pass
     reserve: float = 0.10  # share of memory kept for activations and graphs
+    reserves_of_rest: bool = False  # the share is of what weights leave, not of the whole
     calibrated: bool = True  # its numbers come from measurements
+
+    def looks(self, users: float) -> float:
+        """Steps between two looks at the queue of new requests."""
+        return self.crowded_poll if users >= self.crowd else self.poll
 
 
 @dataclass(frozen=True)

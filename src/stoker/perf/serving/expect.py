@@ -23,19 +23,20 @@ def tpot(replica: Replica, found: Steady, lengths: Lengths) -> Expectation:
         f"a step of {found.running:.1f} sequences, {lengths.prompt + lengths.answer / 2:,.0f} tokens behind each, "
         f"takes {found.decode * 1e3:.2f} ms; prompts take {found.busy:.0%} of the device; {_hardware(replica)}"
     )
-    return _bounded("tpot", found.tpot, TPOT, "s", basis)
+    return _time("tpot", found.tpot, TPOT, replica, basis)
 
 
 def ttft(replica: Replica, found: Steady, lengths: Lengths) -> Expectation:
     engine = replica.curves.engine
-    waiting = max(0.0, found.ttft - found.prefill.latency - engine.request - found.tpot * engine.poll / 2)
+    looks = engine.looks(found.running)
+    waiting = max(0.0, found.ttft - found.prefill.latency - engine.request - found.tpot * looks / 2)
     basis = (
         f"request {engine.request * 1e3:.0f} ms + prefill of {lengths.prompt:,.0f} tokens "
-        f"{found.prefill.latency * 1e3:.0f} ms + half of {engine.poll:.0f} steps "
-        f"{found.tpot * engine.poll / 2 * 1e3:.0f} ms + queue {waiting * 1e3:.0f} ms (M/D/1 and Erlang C); "
+        f"{found.prefill.latency * 1e3:.0f} ms + half of {looks:.0f} steps "
+        f"{found.tpot * looks / 2 * 1e3:.0f} ms + queue {waiting * 1e3:.0f} ms (M/D/1 and Erlang C); "
         f"95 in 100 within {found.ttft_tail * 1e3:.0f} ms; {_hardware(replica)}"
     )
-    return _bounded("ttft", found.ttft, TTFT, "s", basis)
+    return _time("ttft", found.ttft, TTFT, replica, basis)
 
 
 def throughput(found: Steady, lengths: Lengths, replicas: int) -> Expectation:
@@ -44,13 +45,14 @@ def throughput(found: Steady, lengths: Lengths, replicas: int) -> Expectation:
     return Expectation("tokens_per_s", value, value, value, "tokens/s", basis)
 
 
-def capacity(rate: float, lengths: Lengths, replicas: int) -> Expectation:
+def capacity(replica: Replica, rate: float, lengths: Lengths, replicas: int) -> Expectation:
     """Of all replicas together when each takes the most that still meets the objective."""
     value = rate * lengths.answer * replicas
     basis = (
         f"{replicas} replicas x {rate:.3g} requests/s at most within the objective x {lengths.answer:,.0f} tokens"
     )
-    return Expectation("capacity", value, value / TPOT[1], value / TPOT[0], "tokens/s", basis)
+    low = value / TPOT[1] / replica.on.doubt
+    return Expectation("capacity", value, low, value / TPOT[0], "tokens/s", basis + replica.on.caveat)
 
 
 def cache(replica: Replica, found: Steady, lengths: Lengths) -> Expectation:
@@ -64,11 +66,12 @@ def cache(replica: Replica, found: Steady, lengths: Lengths) -> Expectation:
         f"{format_bytes(memory.weights)} - work space {format_bytes(memory.reserved)}: "
         f"{found.places:,.0f} sequences"
     )
-    return _bounded("cache", value, MEMORY, "B", basis)
+    return Expectation("cache", value, value * MEMORY[0], value * MEMORY[1], "B", basis)
 
 
-def _bounded(name: str, value: float, bounds: tuple[float, float], unit: str, basis: str) -> Expectation:
-    return Expectation(name, value, value * bounds[0], value * bounds[1], unit, basis)
+def _time(name: str, value: float, bounds: tuple[float, float], replica: Replica, basis: str) -> Expectation:
+    high = value * bounds[1] * replica.on.doubt
+    return Expectation(name, value, value * bounds[0], high, "s", basis + replica.on.caveat)
 
 
 def _hardware(replica: Replica) -> str:

@@ -2,7 +2,7 @@
 
 A replica with n sequences running gives each a token every tpot(n) seconds, so by Little's law it carries
 n / (answer x tpot(n)) requests a second. Prompts take their share of the device: with arrivals L and s seconds of
-device for a prompt, tpot = decode(n) / (1 - L s), less what a mixed step carries along. A new request waits for
+device for a prompt, less what a mixed step does along, tpot = decode(n) / (1 - L s). A new request waits for
 prompts before it (M/D/1) and, when all places in the cache are taken, for one of them (Erlang's C formula).
 """
 
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from stoker.errors import BadInput
 from stoker.perf.serving.cache import Memory, check_fits, transfer_seconds
+from stoker.perf.serving.prompts import Prompts
 from stoker.perf.serving.replica import Lengths
-from stoker.perf.serving.step import Prefill, Replica, decode_seconds, prefill_seconds
+from stoker.perf.serving.step import Prefill, Replica, decode_seconds
 
 _BUSY = 0.95  # prompts may take this share of a device at most, and sequences of the places
 _TAIL = 3.0  # 95 in 100 waits are shorter than this many mean ones (exponential: ln 20)
@@ -79,28 +80,29 @@ def steady(replica: Replica, lengths: Lengths, rate: float, *, prefill_on: Repli
     places = min(memory.sequences(lengths.prompt + lengths.answer, replica.split.adp), _BATCH * replica.split.adp)
     if places < 1:
         return None
-    own = prefill_seconds(prefill_on or replica, lengths.prompt, lengths.prompt)
-    busy = 0.0 if prefill_on else rate * own.device
-    if busy > _BUSY:
-        return None
-    running = 1.0
+    engine, prompts = replica.curves.engine, Prompts.on(prefill_on or replica, lengths.prompt)
+    running = tpot = sharing = 1.0
     for _ in range(_ROUNDS):
         decode = decode_seconds(replica, max(1.0, running), length)
-        tpot = decode + _stretched(replica, decode, busy, own, lengths)
+        sharing = prompts.sharing(rate * tpot, tpot, engine.looks(running))
+        busy = 0.0 if prefill_on else rate * prompts.delay(sharing)
+        if busy > _BUSY:
+            return None
+        tpot = decode / (1.0 - busy)
         wanted = rate * lengths.answer * tpot
         if wanted > 4 * places:
             return None
         running = 0.5 * (running + wanted)
     if running > _BUSY * places:
         return None
-    engine = replica.curves.engine
     place = _wait_for_place(running, places, lengths.answer * tpot)
-    queue = busy * own.device / (2 * (1 - busy))
-    first = engine.request + own.latency + tpot * engine.poll / 2
+    queue = busy * prompts.until_answered(sharing) / (2 * (1 - busy))
+    first = engine.request + prompts.alone.latency + tpot * engine.looks(running) / 2
     if prefill_on:  # two engines in turn, and the cache on its way between them
         first += engine.request + transfer_seconds(replica, lengths.prompt)
     mean = first + queue + place
-    return Steady(rate, running, places, tpot, decode, mean, first + _TAIL * (queue + place), own, busy, memory)
+    tail = first + _TAIL * (queue + place)
+    return Steady(rate, running, places, tpot, decode, mean, tail, prompts.alone, busy, memory)
 
 
 def most(replica: Replica, lengths: Lengths, objective: Objective, *, prefill_on: Replica | None = None) -> float:
@@ -128,16 +130,6 @@ def _good(
 ) -> bool:
     found = steady(replica, lengths, rate, prefill_on=prefill_on)
     return found is not None and found.meets(objective)
-
-
-def _stretched(replica: Replica, decode: float, busy: float, own: Prefill, lengths: Lengths) -> float:
-    if not busy:
-        return 0.0
-    whole = decode * busy / (1.0 - busy)
-    if not replica.curves.engine.mixes:
-        return whole
-    carried = max(1.0, lengths.prompt / replica.curves.engine.chunk) * 0.5 * decode / own.device
-    return whole * (1.0 - min(0.9, carried))
 
 
 def _wait_for_place(running: float, places: float, service: float) -> float:

@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass
 
 from stoker.perf.serving.cache import check_fits, transfer_seconds
-from stoker.perf.serving.step import Prefill, Replica, decode_seconds, prefill_seconds
+from stoker.perf.serving.prompts import Prompts
+from stoker.perf.serving.step import Replica, decode_seconds
 
 _ITERATIONS = 3  # who waits does not run: the two are found together
 
@@ -33,7 +34,7 @@ class Service:
     ttft: float
     tpot: float
     decode: float  # the step alone
-    prefill: float  # of one prompt alone
+    prefill: float  # of one prompt alone, until its first token
     running: float  # sequences decoded at once
     waiting: float  # s of TTFT spent waiting for others
     tokens_per_second: float  # answers' tokens
@@ -48,66 +49,48 @@ def closed_loop(
     With `prefillers` replicas of their own (`prefill_on`), prompts do not stretch the decode steps.
     Raises Unfit when the weights do not fit.
     """
-    room = check_fits(replica).sequences(lengths.prompt + lengths.answer / 2, replica.split.adp)
+    places = room(replica, lengths)
     apart = prefill_on is not None and prefillers > 0
-    where = prefill_on if prefill_on is not None else replica
-    prompts = _Prompts(prefill_seconds(where, lengths.prompt, lengths.prompt), _packed(where, lengths), prefillers)
-    running = max(1.0, min(users, room))
+    prompts = Prompts.on(prefill_on if prefill_on is not None else replica, lengths.prompt)
+    running = max(1.0, min(users, places))
     for _ in range(_ITERATIONS):
-        found = _service(replica, lengths, users, running, room, rounds, prompts, apart=apart)
+        found = _service(replica, lengths, users, running, places, rounds, prompts, prefillers, apart=apart)
         answer = lengths.answer * found.tpot
-        running = 0.5 * (running + max(1.0, min(room, users * answer / (answer + found.ttft))))
+        running = 0.5 * (running + max(1.0, min(places, users * answer / (answer + found.ttft))))
     return found
 
 
-@dataclass(frozen=True)
-class _Prompts:
-    alone: Prefill  # one prompt in a pass of its own
-    packed: float  # s of the device for one among as many as a pass takes
-    prefillers: float
+def room(replica: Replica, lengths: Lengths) -> float:
+    """Sequences that run at once when as many as fit are sent. Raises Unfit when the weights do not fit."""
+    held = lengths.prompt + lengths.answer * (1.0 if replica.curves.engine.books_answers else 0.5)
+    return check_fits(replica).sequences(held, replica.split.adp)
 
 
 def _service(
-    replica: Replica, lengths: Lengths, users: float, running: float, room: float, rounds: int,
-    prompts: _Prompts, *, apart: bool,
+    replica: Replica, lengths: Lengths, users: float, running: float, places: float, rounds: int,
+    prompts: Prompts, prefillers: float, *, apart: bool,
 ) -> Service:  # fmt: skip
-    engine, alone, packed = replica.curves.engine, prompts.alone.device, prompts.packed
+    engine = replica.curves.engine
     decode = decode_seconds(replica, running, lengths.prompt + lengths.answer / 2)
-    tpot = decode if apart else decode + _stretch(replica, lengths, running, decode, alone, packed)
+    arriving = (running - 1.0) / lengths.answer  # others' prompts per token
+    sharing = prompts.sharing(arriving / max(1.0, prefillers), decode, engine.looks(users))
+    tpot = decode if apart else decode + arriving * prompts.delay(sharing)
     answer = lengths.answer * tpot
-    service = packed if users * packed > answer / 4 else alone
-    waiting = _queue(users, service / max(1.0, prompts.prefillers), answer, lengths.variation, rounds)
-    if users > room:
-        waiting += answer * (users - room) / room
-    ttft = engine.request + prompts.alone.latency + waiting + tpot * engine.poll / 2
+    first, later = (prompts.each(many) / max(1.0, prefillers) for many in (users, sharing))
+    waiting = _queue(users, first, later, answer, lengths.variation, rounds)
+    if users > places:
+        waiting += answer * (users - places) / places
+    ttft = engine.request + prompts.until_answered(sharing) + waiting + tpot * engine.looks(users) / 2
     if apart:  # two engines in turn, and the cache on its way between them
         ttft += engine.request + transfer_seconds(replica, lengths.prompt)
-    return Service(ttft, tpot, decode, alone, running, waiting, users * lengths.answer / (ttft + answer))
+    tokens = users * lengths.answer / (ttft + answer)
+    return Service(ttft, tpot, decode, prompts.alone.latency, running, waiting, tokens)
 
 
-def _packed(replica: Replica, lengths: Lengths) -> float:
-    """Seconds of a prompt when as many as the engine's chunk takes are processed in one pass."""
-    many = max(1.0, replica.curves.engine.chunk // lengths.prompt) * replica.split.adp
-    return prefill_seconds(replica, many * lengths.prompt, lengths.prompt).device / many
+def _queue(users: float, first: float, service: float, answer: float, variation: float, rounds: int) -> float:
+    """Mean wait for one's prompt, s, of which each takes `first` at the common start and `service` later.
 
-
-def _stretch(
-    replica: Replica, lengths: Lengths, running: float, decode: float, alone: float, packed: float
-) -> float:
-    """Seconds that other users' prompts add to each token."""
-    others = (running - 1.0) / lengths.answer  # prompts per token
-    crowd = min(1.0, others * alone / decode)  # prompts that come while another is processed share its pass
-    cost = alone * (1.0 - crowd) + packed * crowd
-    if replica.curves.engine.mixes:  # the pass of the prompt carries the running sequences' step along
-        passes = max(1.0, lengths.prompt / replica.curves.engine.chunk)
-        cost -= min(0.9 * cost, passes * decode * 0.5)
-    return others * cost
-
-
-def _queue(users: float, service: float, answer: float, variation: float, rounds: int) -> float:
-    """Mean wait for one's prompt, s.
-
-    Of n users who start together each waits for half of the others: (n - 1) s / 2. Their answers then begin, and
+    Of n users who start together each waits for half of the others: (n - 1) f / 2. Their answers then begin, and
     end, one prompt apart, so the next prompts come within w >= n s and mostly in order; different lengths mix them:
     m = sqrt(12 r) x variation x answer after r rounds, w^2 = (n s)^2 + m^2. Two that meet wait s / 2 on average:
     (n - 1) s^2 m / (2 w^2). In steady state m = w = the time of an answer, and the queue is M/D/1's. Prompts that
@@ -118,7 +101,7 @@ def _queue(users: float, service: float, answer: float, variation: float, rounds
     if not rounds:
         busy = min(0.9, others * service / answer)
         return left + busy * service / (2.0 * (1.0 - busy))
-    total = others * service / 2.0
+    total = others * first / 2.0
     for past in range(1, rounds):
         mixed = min(answer, math.sqrt(12.0 * past) * variation * answer)
         window = math.hypot(users * service, mixed)

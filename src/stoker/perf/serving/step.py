@@ -72,17 +72,19 @@ def decode_seconds(replica: Replica, sequences: float, past: float) -> float:
 
 @dataclass(frozen=True)
 class Prefill:
-    """Seconds of a prefill: what it keeps the device busy, and when its answer is there."""
+    """Seconds of a prefill: of the device, and of the host, which starts kernels one by one meanwhile."""
 
     device: float
-    latency: float
+    host: float
+
+    @property
+    def latency(self) -> float:
+        """Until its answer is there, and other steps can go on."""
+        return math.hypot(self.device, self.host)
 
 
 def prefill_seconds(replica: Replica, tokens: float, prompt: float) -> Prefill:
-    """`tokens` of prompts, each `prompt` long, in passes of at most the engine's chunk for each attention group.
-
-    The host starts kernels one by one and can be slower than the device; meanwhile others' steps go on.
-    """
+    """`tokens` of prompts, each `prompt` long, in passes of at most the engine's chunk for each attention group."""
     engine = replica.curves.engine
     groups = min(replica.split.adp, max(1.0, tokens / prompt))
     passes = max(1.0, tokens / (engine.chunk * groups))
@@ -94,7 +96,7 @@ def prefill_seconds(replica: Replica, tokens: float, prompt: float) -> Prefill:
         device += _seconds(replica, one)
         host += one.times * one.kernels * engine.eager
     device += engine.step
-    return Prefill(passes * device, passes * math.hypot(device, host))
+    return Prefill(passes * device, passes * host)
 
 
 def _operations(replica: Replica, batch: Batch) -> tuple[Operation, ...]:
