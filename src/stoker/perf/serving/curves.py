@@ -61,7 +61,7 @@ class Engine:
     experts: float = 0.3e-3  # s of the host for each block of experts in a prefill: routing, dispatch
     exposed: float = 0.5  # share of the host's time in a prefill that running sequences wait for
     request: float = 30e-3  # s before and after the first pass: parsing, tokenising, the first answer
-    poll: float = 1.0  # steps between two looks at the queue of new requests
+    poll: float = 1.0  # steps between two looks at the queue of new requests, as benchmarks set it
     crowded_poll: float = 1.0  # the same from `crowd` users on
     crowd: float = 16.0
     mixes: bool = True  # prompts and running sequences share a step; else a prefill stops the others
@@ -73,7 +73,7 @@ class Engine:
     calibrated: bool = True  # its numbers come from measurements
 
     def looks(self, users: float) -> float:
-        """Steps between two looks at the queue of new requests."""
+        """Steps between two looks at the queue of new requests in a benchmark of so many users."""
         return self.crowded_poll if users >= self.crowd else self.poll
 
 
