@@ -13,8 +13,8 @@ from stoker.perf.serving.replica import Lengths
 from stoker.perf.serving.step import Replica
 from stoker.units import format_bytes
 
-TPOT = (0.79, 1.36)
-TTFT = (0.57, 6.39)
+TPOT = (0.80, 1.36)
+TTFT = (0.66, 7.18)
 MEMORY = (0.95, 1.08)
 
 
