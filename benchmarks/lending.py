@@ -24,22 +24,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stoker.endpoint import Scaling
-from stoker.job import JobKind, JobSpec, Resources
-from stoker.schedule.lend import Load, wanted
 from stoker.schedule.policy import parse
-from stoker.simulate import Demand, Outcome, Settings, Trace, TracedJob, simulate
-from stoker.simulate.measures import spread
+from stoker.simulate import Inference, Outcome, Settings, Trace, TracedJob, simulate
+from stoker.simulate.demand import read_demand
+from stoker.simulate.inference import inference_of
+from stoker.simulate.measures import measure
 from stoker.simulate.picture import Axis, Line, document
 from stoker.simulate.pool import nodes_of
-from stoker.simulate.readers import read_demand, read_trace
+from stoker.simulate.readers import MURI_SLOWER, read_trace
 
 GPUS = 8
 TICK_S = 300.0
-SAVED_EVERY_S, RESTART_S = 1800.0, 60.0
-COMMON = f"backfill=greedy,min_runtime=0,checkpoint_every={SAVED_EVERY_S:g},restart={RESTART_S:g}"
+SAVED_EVERY_S, RESTART_S, AHEAD_S = 1800.0, 60.0, 300.0
+COMMON = f"backfill=greedy,min_runtime=0,restart={RESTART_S:g},forecast={AHEAD_S:g},reserve=0"
 FIRST, LIKELY = f"order=first-come,{COMMON}", f"order=likely-end,{COMMON}"
-SERVICE = "inference"
 SCRATCH = {"trace3:8+8": (480_901, 72_983), "trace1:32+32": (293_211, 251_272)}
 
 
@@ -47,7 +45,7 @@ SCRATCH = {"trace3:8+8": (480_901, 72_983), "trace1:32+32": (293_211, 251_272)}
 class Result:
     jct: float
     queueing: float
-    unmet: float  # minutes, of all replicas
+    unmet: float  # minutes
     preemptions: int
     lost: float  # GPU-hours, of work and of starts after a preemption
     outcome: Outcome
@@ -76,63 +74,18 @@ def trained(trace: Trace, nodes: int, *, saves: bool, slower: float = 1.0) -> li
     ]
 
 
-def replicas(demand: Demand, ceiling: int) -> list[TracedJob]:
-    """Each stretch of time for which a replica is wanted, as a job; the one that came last goes first."""
-    scaling = Scaling(floor=1, ceiling=ceiling, target=1.0, window=TICK_S)
-    loads: list[Load] = []
-    up: list[float] = []
-    found: list[TracedJob] = []
-    for at, needed in zip(demand.at, demand.replicas, strict=True):
-        loads = [*loads[-600:], Load(at, float(needed))]
-        count = wanted(loads, scaling, current=len(up), now=at, ahead=TICK_S).replicas
-        found += [_replica(up.pop(), at) for _ in range(len(up) - count)]
-        up += [at] * (count - len(up))
-    return [*found, *(_replica(begin, demand.at[-1] + TICK_S) for begin in up)]
-
-
-def _replica(begin: float, end: float) -> TracedJob:
-    spec = JobSpec(
-        name=SERVICE,
-        command=("serve",),
-        kind=JobKind.SERVICE,
-        resources=Resources(accelerators=GPUS, cpus=0),
-        priority=90,
-    )
-    return TracedJob(0, begin, end - begin, spec, SERVICE, SERVICE, restart=0.0)
-
-
-def run(jobs: Sequence[TracedJob], nodes: int, policy: str, demand: Demand | None = None) -> Result:
-    every = sorted(jobs, key=lambda job: (job.submitted_at, job.spec.name != SERVICE))
-    trace = Trace("lending", [replace(job, id=number) for number, job in enumerate(every, 1)])
+def run(jobs: Sequence[TracedJob], nodes: int, policy: str, inference: Inference | None = None) -> Result:
+    trace = Trace("lending", jobs, inference=inference)
     outcome = simulate(trace, nodes_of(f"{nodes}xGPU:{GPUS}"), Settings(parse(policy)))
-    training = [job for job in outcome.jobs if job.tenant != SERVICE]
-    again = sum(job.devices * (job.lost + RESTART_S * job.preemptions) for job in training)
+    told = measure(outcome)
     return Result(
-        spread(job.completion or 0.0 for job in training).mean,
-        spread(job.queueing or 0.0 for job in training).mean,
-        _unmet(outcome, demand) if demand else 0.0,
-        sum(job.preemptions for job in training),
-        again / 3600,
+        told.completion.mean,
+        told.queueing.mean,
+        (told.unmet or 0.0) / 60,
+        told.preemptions,
+        (told.lost + told.starting) / 3600,
         outcome,
     )
-
-
-def _unmet(outcome: Outcome, demand: Demand) -> float:
-    """Replica-minutes that were needed and not there; looked at whenever either changes."""
-    changes: list[tuple[float, int]] = []
-    for job in outcome.jobs:
-        if job.tenant == SERVICE and job.started_at is not None and job.ended_at is not None:
-            changes += [(job.started_at, 1), (job.ended_at, -1)]
-    steps = sorted([(at, change, None) for at, change in changes] + [
-        (at, 0, needed) for at, needed in zip(demand.at, demand.replicas, strict=True)
-    ], key=lambda step: step[0])  # fmt: skip
-    there, needed, missing, last = 0, 0, 0.0, 0.0
-    for at, change, now_needed in steps:
-        missing += max(0, needed - there) * (at - last) / 60
-        there += change
-        needed = needed if now_needed is None else now_needed
-        last = at
-    return missing
 
 
 def _row(name: str, result: Result, base: Result) -> str:
@@ -152,9 +105,9 @@ def experiment(folder: Path, setup: str, most: int) -> dict[str, Result]:
         else folder / "muri" / f"{name}.csv"
     )
     trace = read_trace(path).first(most)
-    span = trace.span + max(job.work for job in trace.jobs) * 3
-    demand = read_demand(folder / "alibaba-v2026-GenAI" / "qps.csv", replicas=others, span=span, tick=TICK_S)
-    served, pool = replicas(demand, others), own + others
+    demand = read_demand(folder / "alibaba-v2026-GenAI" / "qps.csv", ceiling=others)
+    inference = inference_of(demand, ceiling=others, devices=GPUS, tick=TICK_S)
+    slower = 1.0 if name == "philly" else MURI_SLOWER
     print(f"\n{setup}: {len(trace.jobs):,} jobs; scratch figures (static, lending): {SCRATCH.get(setup, '-')}\n")
     print("| | mean JCT | times | queueing | times | demand unmet, min | preemptions | lost, GPU-hours |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|", flush=True)
@@ -166,10 +119,8 @@ def experiment(folder: Path, setup: str, most: int) -> dict[str, Result]:
         ("lending, likely", False, LIKELY, True),
         ("lending, likely, saves", True, LIKELY, True),
     ):
-        jobs = trained(trace, own, saves=saves)
-        found[told] = run(
-            [*jobs, *served] if lent else jobs, pool if lent else own, policy, demand if lent else None
-        )
+        jobs = trained(trace, own, saves=saves, slower=slower)
+        found[told] = run(jobs, own + others, policy, inference) if lent else run(jobs, own, policy)
         print(_row(told, found[told], found["static, first"]), flush=True)
     return found
 
@@ -177,7 +128,7 @@ def experiment(folder: Path, setup: str, most: int) -> dict[str, Result]:
 def _plot(path: Path, found: dict[str, Result]) -> None:
     lines = []
     for name, result in found.items():
-        times = sorted(job.completion or 1.0 for job in result.outcome.jobs if job.tenant != SERVICE)
+        times = sorted(job.completion or 1.0 for job in result.outcome.jobs if not job.serving)
         lines.append(Line(name, [(max(1.0, one), (at + 1) / len(times)) for at, one in enumerate(times)]))
     title = "share of training jobs done within a completion time"
     path.write_text(document(title, lines, Axis("seconds", log=True), Axis("")))

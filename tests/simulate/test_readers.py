@@ -10,7 +10,7 @@ import pytest
 from stoker.errors import BadInput
 from stoker.job import Job, JobSpec, JobState, Resources
 from stoker.simulate.pool import nodes_of
-from stoker.simulate.readers import read_demand, read_trace
+from stoker.simulate.readers import read_trace
 from stoker.typed import dump
 
 MURI = """job_id,num_gpu,submit_time,iterations,model_name,iteration_time
@@ -141,11 +141,3 @@ def test_wrong_cluster_files_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadInput, match="cannot be read") as raised:
         nodes_of(str(written(tmp_path, text, "c.yaml")))
     assert "\n" not in str(raised.value)
-
-
-def test_demand(tmp_path: Path) -> None:
-    rows = "timestamp,value\n" + "".join(f"{600 * number},{1 + (number >= 6)}\n" for number in range(12))
-    demand = read_demand(written(tmp_path, rows), replicas=8, span=3 * 3600, tick=1800)
-    assert list(demand.replicas) == [4, 4, 8, 8, 4, 4]
-    with pytest.raises(BadInput, match="cannot be read"):
-        read_demand(written(tmp_path, "a,b\n1,2\n"), replicas=8, span=10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from stoker.job import FINAL, Job, JobState
+from stoker.job import FINAL, Job, JobKind, JobState
 from stoker.schedule import Policy
 from stoker.schedule.lifetimes import Age, Experience, Lifetimes, kind_of
 from stoker.schedule.policy import Order
@@ -64,5 +64,5 @@ def _ages(live: Iterable[Job], served: Mapping[int, float], now: float) -> Itera
     for job in live:
         runs = job.started_at if job.state is not JobState.PENDING else None
         seconds = served.get(job.id, 0.0) + (now - runs if runs is not None else 0.0)
-        if seconds > 0:
+        if seconds > 0 and job.spec.kind is not JobKind.SERVICE:
             yield Age(kind_of(job), seconds, ended=False)

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stoker.job import Job
+from stoker.job import Job, JobKind
 from stoker.schedule.layout import Floats
 
 _FIRST_S = 10.0  # end of the first bin
@@ -102,6 +102,8 @@ class Experience:
 
     def ended(self, job: Job, seconds: float) -> None:
         """`job` is over, after running for `seconds` in all its attempts."""
+        if job.spec.kind is JobKind.SERVICE:  # it ends when nobody asks it any more, which says nothing of others
+            return
         self._ended.append(Age(kind_of(job), seconds, ended=True))
         self._unlearnt += 1
 

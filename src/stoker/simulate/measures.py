@@ -40,33 +40,42 @@ class Measures:
     missed: int  # of them
     fairness: float  # Jain's index over tenants of mean slowdown; 1: all alike
     shares: Mapping[str, float]  # tenant -> share of the device-seconds that were held
+    # None: there is no inference beside the jobs
+    unmet: float | None = None  # seconds in which fewer replicas answered than inference needed
+    missing: float | None = None  # replica-seconds that were needed and not there
+    lent: float | None = None  # device-seconds up to the ceiling of replicas that inference left to others
 
 
 def measure(outcome: Outcome) -> Measures:
-    ended = [job for job in outcome.jobs if job.ended_at is not None]
-    held = math.fsum(job.devices * job.served for job in outcome.jobs)
-    begin = min((job.submitted_at for job in outcome.jobs), default=0.0)
+    """Replicas of inference count as held devices; all else is about the jobs of the trace."""
+    jobs = [job for job in outcome.jobs if not job.serving]
+    ended = [job for job in jobs if job.ended_at is not None]
+    held = math.fsum(job.devices * job.served for job in jobs)
+    begin = min((job.submitted_at for job in jobs), default=0.0)
     makespan = max((job.ended_at or 0.0 for job in ended), default=0.0) - begin
-    room = outcome.devices * makespan
-    due = [job for job in outcome.jobs if job.deadline is not None]
+    due = [job for job in jobs if job.deadline is not None]
+    served = outcome.served
     return Measures(
-        jobs=len(outcome.jobs),
+        jobs=len(jobs),
         ended=len(ended),
         refused=sum(outcome.refused.values()),
         makespan=makespan,
-        allocation=held / room if room else 0.0,
+        allocation=_over_time(outcome, lambda moment: moment.busy),
         waiting_idle=_over_time(outcome, lambda moment: min(outcome.devices - moment.busy, moment.wanted)),
         broken=_over_time(outcome, lambda moment: moment.broken),
         completion=spread(job.completion or 0.0 for job in ended),
         queueing=spread(job.queueing or 0.0 for job in ended),
         slowdown=spread(_slowdown(job) for job in ended),
-        preemptions=sum(job.preemptions for job in outcome.jobs),
-        lost=math.fsum(job.devices * job.lost for job in outcome.jobs),
-        starting=math.fsum(job.devices * job.starting for job in outcome.jobs),
+        preemptions=sum(job.preemptions for job in jobs),
+        lost=math.fsum(job.devices * job.lost for job in jobs),
+        starting=math.fsum(job.devices * job.starting for job in jobs),
         deadlines=len(due),
         missed=sum(job.ended_at is None or job.ended_at > (job.deadline or 0.0) for job in due),
-        fairness=jain(_by_tenant(ended)),
-        shares={name: part / held if held else 0.0 for name, part in _held(outcome.jobs).items()},
+        fairness=jain([mean for _, mean in slowdowns(outcome)]),
+        shares={name: part / held if held else 0.0 for name, part in _held(jobs).items()},
+        unmet=served.missed if served else None,
+        missing=served.missing if served else None,
+        lent=served.lent if served else None,
     )
 
 
@@ -94,11 +103,14 @@ def _slowdown(job: JobOutcome) -> float:
     return max(1.0, (job.completion or 0.0) / max(job.work, 10.0))
 
 
-def _by_tenant(jobs: Sequence[JobOutcome]) -> list[float]:
+def slowdowns(outcome: Outcome) -> list[tuple[str, float]]:
+    """Tenants with the mean slowdown of their jobs that have ended, the least first."""
     found: dict[str, list[float]] = {}
-    for job in jobs:
-        found.setdefault(job.tenant, []).append(_slowdown(job))
-    return [math.fsum(values) / len(values) for values in found.values()]
+    for job in outcome.jobs:
+        if job.ended_at is not None and not job.serving:
+            found.setdefault(job.tenant, []).append(_slowdown(job))
+    means = [(tenant, math.fsum(values) / len(values)) for tenant, values in found.items()]
+    return sorted(means, key=lambda one: one[1])
 
 
 def _held(jobs: Sequence[JobOutcome]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from stoker.cluster import WHOLE, Node
 from stoker.job import Job
 from stoker.schedule import Policy
 from stoker.simulate.course import Course
+from stoker.simulate.inference import Inference, Served, answering
 from stoker.simulate.trace import Trace, TracedJob
 
 
@@ -29,6 +30,7 @@ class JobOutcome:
     starting: float  # seconds
     preemptions: int
     deadline: float | None = None
+    serving: bool = False  # a replica of inference
 
     @property
     def completion(self) -> float | None:
@@ -50,6 +52,8 @@ class Moment:
     waiting: int  # jobs
     wanted: float  # devices that these ask for
     broken: float  # free devices on nodes of which others are held
+    preemptions: int = 0  # until then
+    lost: float = 0.0  # device-seconds of work done twice until then
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Outcome:
     held: Mapping[str, Sequence[tuple[float, float]]]  # queue -> (at, devices held from then on)
     asked: Mapping[str, Sequence[tuple[float, float]]]  # queue -> (at, devices held and waited for from then on)
     refused: Mapping[str, int] = field(default_factory=dict)  # why jobs could never run -> how many
-    passes: int = 0
+    served: Served | None = None  # what inference needed and got
 
 
 class Recorder:
@@ -79,7 +83,8 @@ class Recorder:
         self._queues: dict[str, tuple[float, float]] = {}
         self._held: dict[str, list[tuple[float, float]]] = {}
         self._asked: dict[str, list[tuple[float, float]]] = {}
-        self.passes = 0
+        self._preemptions, self._lost = 0, 0.0
+        self._cut: dict[int, float] = {}  # what each had lost when it was last cut
 
     def came(self, course: Course, now: float) -> None:
         self._courses[course.traced.id] = course, course.traced.spec.queue or course.traced.tenant
@@ -105,6 +110,13 @@ class Recorder:
     def ended(self, course: Course, now: float) -> None:
         self._waiting.pop(course.traced.id, None)
         self._queue(course.traced.id, 0.0, -course.traced.devices, now)
+        self._note(now)
+
+    def cut(self, course: Course, now: float) -> None:
+        """It was ended before its time."""
+        self._preemptions += 1
+        self._lost += course.traced.devices * (course.lost - self._cut.get(course.traced.id, 0.0))
+        self._cut[course.traced.id] = course.lost
         self._note(now)
 
     def close(self, now: float) -> None:
@@ -138,6 +150,8 @@ class Recorder:
             len(self._waiting),
             sum(self._waiting.values()) if len(self._waiting) < 50 else self._wanted(),
             self._broken / WHOLE,
+            self._preemptions,
+            self._lost,
         )
         if self._moments and self._moments[-1].at == moment.at:
             self._moments[-1] = moment
@@ -162,8 +176,28 @@ class Recorder:
             held=self._held,
             asked=self._asked,
             refused=reasons,
-            passes=self.passes,
+            served=None if trace.inference is None else self._served(trace.inference),
         )
+
+    def _served(self, inference: Inference) -> Served:
+        begin, until = self._moments[0].at, self._moments[-1].at
+        steps = [step for step in inference.demand.steps(until) if step[0] > begin]
+        spans = [
+            (course.first_start - self._origin + (course.traced.restart or 0.0), self._gone_at(course))
+            for course, _ in self._courses.values()
+            if course.traced.serving and course.first_start is not None
+        ]
+        return Served(
+            needed=[(begin, inference.demand.needed(begin)), *steps],
+            there=answering([span for span in spans if span[0] < span[1]]),
+            devices=inference.replica.nodes * inference.replica.resources.accelerators,
+            ceiling=inference.scaling.ceiling,
+            begin=begin,
+            until=until,
+        )
+
+    def _gone_at(self, course: Course) -> float:
+        return self._moments[-1].at if course.ended_at is None else course.ended_at - self._origin
 
     def _job(self, course: Course, queue: str) -> JobOutcome:
         one = course.traced
@@ -181,6 +215,7 @@ class Recorder:
             starting=course.starting,
             preemptions=course.preemptions,
             deadline=one.deadline,
+            serving=one.serving,
         )
 
 

@@ -24,13 +24,13 @@ from pathlib import Path
 
 from stoker.errors import BadInput
 from stoker.job import Job, JobSpec, Resources
-from stoker.simulate.trace import Demand, Trace, TracedJob
+from stoker.simulate.trace import Trace, TracedJob
 from stoker.typed import read
 from stoker.units import parse_bytes
 
 Row = Mapping[str, str]
 
-_MURI_SLOWER = 1.015  # the artefact's factor between measured and simulated iterations
+MURI_SLOWER = 1.015  # the artefact's factor between measured and simulated iterations
 # Seconds a start takes, by model and 1, 2, 4, 8, 16, 32 devices (muri's overheads); others take 10.
 _MURI_STARTS: Mapping[str, Sequence[float]] = {
     "vgg16": (7, 7, 8, 9, 9, 10),
@@ -40,7 +40,6 @@ _MURI_STARTS: Mapping[str, Sequence[float]] = {
     "a2c": (38, 39, 39, 46, 46, 46),
     "dqn": (5, 5, 6, 6, 8, 8),
 }
-_DAY_HOURS, _MISSING_HOURS = 24, 2
 _LEAST_WORK_S = 1.0  # what ended at once has been there for a moment
 
 
@@ -87,7 +86,7 @@ def _trace(path: Path, form: Format, rows: csv.DictReader[str], devices_per_node
             skipped[str(why)] = skipped.get(str(why), 0) + 1
             continue
         except (BadInput, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadInput(f"trace {path}, line {number + 2}: {_what(error)}, read as {form.name}") from None
+            raise BadInput(f"trace {path}, line {number + 2}: {problem(error)}, read as {form.name}") from None
         if not (math.isfinite(job.submitted_at) and math.isfinite(job.work) and job.work >= 0):
             raise BadInput(f"trace {path}, line {number + 2}: its times are no finite numbers, read as {form.name}")
         jobs.append(job)
@@ -105,7 +104,7 @@ def _ordered(name: str, jobs: Sequence[TracedJob], notes: Sequence[str], where: 
         replace(job, id=number, submitted_at=job.submitted_at - begin, deadline=_since(job.deadline, begin))
         for number, job in enumerate(ordered, start=1)
     ]
-    return Trace(name, moved, notes)
+    return Trace(name, moved, notes, begin)
 
 
 def _since(moment: float | None, begin: float) -> float | None:
@@ -137,7 +136,7 @@ def _muri(row: Row, devices_per_node: int) -> TracedJob:
     devices, model = int(row["num_gpu"]), row["model_name"]
     starts = _MURI_STARTS.get(model, (10,) * 6)
     restart = float(starts[min(max(devices, 1).bit_length() - 1, len(starts) - 1)])
-    work = float(row["iterations"]) * float(row["iteration_time"]) * _MURI_SLOWER / 1000
+    work = float(row["iterations"]) * float(row["iteration_time"]) * MURI_SLOWER / 1000
     spec = spec_of(model, devices, devices_per_node)
     return TracedJob(int(row["job_id"]), float(row["submit_time"]) / 1000, work, spec, restart=restart)
 
@@ -174,7 +173,7 @@ def _acme(row: Row, devices_per_node: int) -> TracedJob:
     if work <= 0:
         raise _Skip("never ran")
     spec = spec_of(row.get("type", "") or "job", float(row["gpu_num"]), devices_per_node)
-    return TracedJob(0, _moment(row["submit_time"]), work, spec, row.get("queue", "") or row["user"], row["user"])
+    return TracedJob(0, moment_of(row["submit_time"]), work, spec, row.get("queue", "") or row["user"], row["user"])
 
 
 _TRES = re.compile(r"(?:^|,)(?P<name>[a-z]+)(?:/[a-z]+)?(?::(?P<kind>[^=,]+))?=(?P<count>[^,]+)")
@@ -183,7 +182,7 @@ _TRES = re.compile(r"(?:^|,)(?P<name>[a-z]+)(?:/[a-z]+)?(?::(?P<kind>[^=,]+))?=(
 def _sacct(row: Row, devices_per_node: int) -> TracedJob:
     if row["Start"] in ("Unknown", "None", "") or row["End"] in ("Unknown", "None", ""):
         raise _Skip("never ran, or has not ended")
-    begin, end = _moment(row["Start"]), _moment(row["End"])
+    begin, end = moment_of(row["Start"]), moment_of(row["End"])
     wants = {
         found["name"]: found["count"] for found in _TRES.finditer(row.get("ReqTRES") or row.get("AllocTRES", ""))
     }
@@ -199,7 +198,9 @@ def _sacct(row: Row, devices_per_node: int) -> TracedJob:
         spec, nodes=nodes, time_limit=limit, resources=replace(spec.resources, accelerators=devices // nodes)
     )
     user = row["User"]
-    return TracedJob(0, _moment(row["Submit"]), max(end - begin, _LEAST_WORK_S), spec, row["Account"] or user, user)
+    return TracedJob(
+        0, moment_of(row["Submit"]), max(end - begin, _LEAST_WORK_S), spec, row["Account"] or user, user
+    )
 
 
 def _limit(text: str) -> float | None:
@@ -211,7 +212,7 @@ def _limit(text: str) -> float | None:
     return float(86400 * days + 3600 * hours + 60 * minutes + seconds) or None
 
 
-def _moment(text: str) -> float:
+def moment_of(text: str) -> float:
     """Seconds, from a number or ISO 8601; a time without a zone counts as UTC, which cancels out."""
     try:
         return float(text)
@@ -264,46 +265,8 @@ def trace_of(jobs: Sequence[Job], name: str = "history") -> Trace:
     return _ordered(name, kept, (f"{left} left out: never ran, or have not ended",) if left else (), name)
 
 
-# Demand of inference
-
-
-def read_demand(path: Path, *, replicas: int, span: float, tick: float = 300.0) -> Demand:
-    """Replicas over `span` seconds from a file of ``timestamp,value`` rows (``timestamp_anon`` in Alibaba's), one
-    row a minute or so: the sum of each hour, repeated day by day, the peak worth all `replicas`. Where a day's
-    last hour is not there, it is as the one before.
-
-    Raises BadInput.
-    """
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-        times = [float(row.get("timestamp_anon") or row["timestamp"]) for row in rows]
-        values = [float(row["value"]) for row in rows]
-    except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError) as error:
-        raise BadInput(f"demand {path} cannot be read: {_what(error)}; wanted: timestamp,value rows") from None
-    if not rows or max(values) <= 0:
-        raise BadInput(f"demand {path} holds no demand")
-    hours = _hourly(times, values)
-    peak = max(hours)
-    at = [tick * number for number in range(math.ceil(span / tick))]
-    load = [hours[int(moment // 3600) % len(hours)] / peak for moment in at]
-    return Demand(at, [math.ceil(replicas * share - 1e-9) for share in load])
-
-
-def _hourly(times: Sequence[float], values: Sequence[float]) -> list[float]:
-    """The sum of each hour; an hour without rows has the one before."""
-    begin = min(times)
-    sums: dict[int, float] = {}
-    for at, value in zip(times, values, strict=True):
-        hour = int((at - begin) // 3600)
-        sums[hour] = sums.get(hour, 0.0) + value
-    found: list[float] = []
-    hours = max(sums) + 1
-    for hour in range(_DAY_HOURS if 0 < _DAY_HOURS - hours <= _MISSING_HOURS else hours):
-        found.append(sums.get(hour, found[-1] if found else 0.0))
-    return found
-
-
-def _what(error: Exception) -> str:
+def problem(error: Exception) -> str:
+    """What is wrong with a row, in few words."""
     if isinstance(error, KeyError):
         return f"the column {error} is missing"
     return str(getattr(error, "strerror", None) or error).lower()

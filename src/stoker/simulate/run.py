@@ -15,13 +15,14 @@ from itertools import count
 
 from stoker.cluster import Node
 from stoker.errors import BadInput
-from stoker.job import Job, JobSpec, JobState
+from stoker.job import Job, JobKind, JobSpec, JobState
 from stoker.queue import Queue
 from stoker.schedule import Credits, Meter, Plan, Policy, Quantity, Snapshot, Start, decide, mix_of, unfit
 from stoker.schedule.lifetimes import Age, Experience, Lifetimes, kind_of
 from stoker.schedule.pool import Pool
 from stoker.schedule.rank import rank_of
 from stoker.simulate.course import Course
+from stoker.simulate.fleet import Fleet
 from stoker.simulate.outcome import Outcome, Recorder
 from stoker.simulate.trace import Trace, TracedJob
 from stoker.simulate.waiting import Waiting
@@ -39,7 +40,8 @@ class _Kind(IntEnum):
     END = 0
     STOPPED = 1
     COME = 2
-    WAKE = 3
+    LOAD = 3
+    WAKE = 4
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class _Simulation:
         self._settings = settings
         self._policy = settings.policy
         self.refused, self.admitted = _sorted_out(trace.jobs, nodes)
+        self._left = len(self.admitted)  # jobs of the trace that have not ended
+        self._fleet = Fleet(trace.inference, trace, settings.policy) if trace.inference else None
         self.recorder = Recorder(nodes, ORIGIN)
         self._now = ORIGIN
         self._order = count()
@@ -94,22 +98,27 @@ class _Simulation:
         self._pool = Pool()
         self._unlearnt = 0
         self._wake: float | None = None
+        self._stirred_at = ORIGIN  # when something last happened to a job of the trace
         for job in self.admitted:
-            self._courses[job.id] = Course(job)
-            self._push(ORIGIN + job.submitted_at, _Kind.COME, job.id)
+            self._enter(job, ORIGIN + job.submitted_at)
+        if self._fleet is not None:
+            self._push(ORIGIN + self._fleet.next_at, _Kind.LOAD)
+
+    def _enter(self, job: TracedJob, at: float) -> None:
+        self._courses[job.id] = Course(job)
+        self._push(at, _Kind.COME, job.id)
 
     def run(self) -> None:
-        ended = 0
-        while self._events and self._events[0][0] <= ORIGIN + self._settings.until:
+        until = ORIGIN + self._settings.until
+        while self._left and self._events and self._events[0][0] <= until:
             self._now = self._events[0][0]
             if self._queues:
                 self._meter.advance(self._now, self._active.values(), self._queues, self._quantity)
             for kind, job_id, version in self._due():
-                ended += kind is _Kind.END and self._courses[job_id].version == version
                 self._happen(kind, job_id, version)
             self._settle()
             if self._settings.progress:
-                self._settings.progress(ended / len(self.admitted))
+                self._settings.progress(1.0 - self._left / len(self.admitted))
         self.recorder.close(self._now)
 
     def _due(self) -> Iterator[tuple[_Kind, int, int]]:
@@ -125,22 +134,57 @@ class _Simulation:
         if kind is _Kind.WAKE:
             self._wake = None
             return
+        if kind is _Kind.LOAD:
+            self._follow_load()
+            return
         course = self._courses[job_id]
         if kind is _Kind.COME:
             job = course.submitted(self._now)
             self._waiting.add(job)
             self.recorder.came(course, self._now)
             self._learn(job)
+            self._stir(course)
         elif version == course.version:
             job = self._active.pop(job_id)
             self.recorder.released(job, self._now)
+            self._stir(course)
             if kind is _Kind.END:
+                self._left -= 1
                 course.ended(self._now)
                 self._experience.ended(job, course.served)
                 self._served.pop(job_id, None)
                 self.recorder.ended(course, self._now)
             else:
                 self._requeue(job, course)
+
+    def _follow_load(self) -> None:
+        """Replicas come and go. Where jobs of the trace only wait, and no load lets them in, it ends there."""
+        fleet = self._fleet
+        assert fleet is not None  # noqa: S101 - only it has loads
+        come, gone = fleet.step()
+        for replica in come:
+            self._enter(replica, self._now)
+        for job_id in gone:
+            self._retire(job_id)
+        coming = self._now < ORIGIN + self.admitted[-1].submitted_at
+        training = any(not self._courses[job_id].traced.serving for job_id in self._active)
+        if coming or training or self._now - self._stirred_at < fleet.patience:
+            self._push(ORIGIN + fleet.next_at, _Kind.LOAD)
+
+    def _retire(self, job_id: int) -> None:
+        """A replica is not needed any more, whether it runs or waits."""
+        course = self._courses[job_id]
+        if (job := self._active.pop(job_id, None)) is not None:
+            self.recorder.released(job, self._now)
+            course.ended(self._now)
+        else:
+            self._waiting.pop(job_id)
+            self._settle_claims(job_id)
+        self.recorder.ended(course, self._now)
+
+    def _stir(self, course: Course) -> None:
+        if not course.traced.serving:
+            self._stirred_at = self._now
 
     def _learn(self, job: Job) -> None:
         self._recent.append(job.spec)
@@ -200,7 +244,7 @@ class _Simulation:
     def _ages(self) -> Iterator[Age]:
         for job in (*self._active.values(), *self._waiting.jobs.values()):
             ran = self._courses[job.id].served + (self._now - job.started_at if job.started_at else 0.0)
-            if ran:
+            if ran and job.spec.kind is not JobKind.SERVICE:
                 yield Age(kind_of(job), ran, ended=False)
 
     def _apply(self, plan: Plan) -> bool:
@@ -209,6 +253,7 @@ class _Simulation:
             self._start(start)
         for job_id in plan.fails:
             self._waiting.pop(job_id)
+            self._left -= 1
         for preempt in plan.preempts:
             for victim in preempt.victims:
                 self._end(victim, preempt.job.id)
@@ -229,6 +274,7 @@ class _Simulation:
 
     def _requeue(self, job: Job, course: Course) -> None:
         course.cut(self._now)
+        self.recorder.cut(course, self._now)
         self._served[job.id] = course.served
         self._since[job.id] = self._now
         self._waiting.add(course.waits_again(job))
@@ -240,7 +286,9 @@ class _Simulation:
         self._settle_claims(job.id)
         self._active[job.id] = job
         self.recorder.took(job, course, self._now)
-        self._push(course.ends_at, _Kind.END, job.id, course.version)
+        self._stir(course)
+        if math.isfinite(course.ends_at):
+            self._push(course.ends_at, _Kind.END, job.id, course.version)
 
     def _settle_claims(self, job_id: int) -> None:
         """What has gone for a job that starts now owes it nothing more."""

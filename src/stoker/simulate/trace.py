@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from stoker.job import JobSpec
+from stoker.simulate.inference import Inference
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class TracedJob:
         None  # seconds that each start takes; None: `work` holds the first, the policy says others
     )
     deadline: float | None = None  # seconds since the trace began
+    serving: bool = False  # a replica of the trace's inference
 
     @property
     def devices(self) -> float:
@@ -30,18 +32,12 @@ class TracedJob:
 
 
 @dataclass(frozen=True)
-class Demand:
-    """What inference needs: from `at` on so many replicas, until the next entry."""
-
-    at: Sequence[float]  # seconds since the trace began, ascending
-    replicas: Sequence[int]
-
-
-@dataclass(frozen=True)
 class Trace:
     name: str
     jobs: Sequence[TracedJob]  # by `submitted_at`
     notes: Sequence[str] = field(default=())  # what was left out in reading, and why
+    begin: float = 0.0  # when the first job came, in the file's own time
+    inference: Inference | None = None  # what runs beside the jobs
 
     def first(self, count: int) -> Trace:
         """The jobs that came first."""
