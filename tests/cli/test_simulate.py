@@ -52,3 +52,34 @@ def test_queues_come_from_a_file(alone: Stoker, trace: Path, tmp_path: Path) -> 
     assert 'has the parent "nope", which does not exist' in refused.err
     missing = alone("simulate", str(trace), "--queues", str(tmp_path / "none.yaml"))
     assert "none.yaml cannot be read" in missing.err
+
+
+def test_inference_beside_the_jobs_is_printed_and_drawn(alone: Stoker, trace: Path, tmp_path: Path) -> None:
+    """By day the one node is needed for a replica, which takes a minute to answer; at night jobs have it."""
+    demand = tmp_path / "demand.csv"
+    demand.write_text("time,replicas\n0,0\n43200,1\n86400,0\n")
+    page = tmp_path / "page.html"
+    options = ("--preemptible", "--inference", str(demand), "--replica-devices", "8", "--floor", "0")
+    given = ("--policy", "min_runtime=0,forecast=0,reserve=0,checkpoint-every=60")
+    done = alone("simulate", str(trace), "--cluster", "1xH100:8", *options, *given, "--out", str(page))
+    assert done.code == 0, done.err
+    short = next(line for line in done.out.splitlines() if line.startswith("inference short of replicas, minutes"))
+    assert float(short.split()[-1].replace(",", "")) > 0
+    assert any(line.startswith("lent by inference, device hours") for line in done.out.splitlines())
+    assert "replicas of inference" in page.read_text()
+    found = measures(alone, trace, *options, *given)
+    assert found["unmet"] > 0
+    assert found["preemptions"] > 0
+
+
+def test_what_cannot_be_read_or_written_is_said_before_any_work(alone: Stoker, trace: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for command in ("simulate", "tune-policy"):
+        taken = alone(command, str(trace), "--out", str(folder))
+        assert taken.code != 0
+        assert taken.err.strip().endswith("folder cannot be written: it is a folder")
+        missing = alone(command, str(trace), "--inference", str(tmp_path / "none.csv"))
+        assert "none.csv cannot be read: no such file or directory" in missing.err
+        crossed = alone(command, str(trace), "--inference", str(trace), "--floor", "3", "--ceiling", "2")
+        assert "--floor 3 was given; it cannot be above --ceiling 2" in crossed.err

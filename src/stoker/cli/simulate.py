@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as jsons
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +13,24 @@ from typing import Annotated, Any
 
 import typer
 
+from stoker.cli.inference import (
+    HISTORY,
+    Asked,
+    Ceiling,
+    DemandFile,
+    Floor,
+    ReplicaDevices,
+    ReplicaQps,
+    ReplicaStart,
+    history,
+    with_inference,
+)
 from stoker.cli.queue import queues_in
 from stoker.cli.render import AsJson, columns, say
 from stoker.cli.session import connect
 from stoker.cli.texts import t
 from stoker.cluster import Node
 from stoker.errors import BadInput
-from stoker.job import FINAL
 from stoker.queue import check_tree
 from stoker.schedule.policy import parse
 from stoker.simulate import Outcome, Settings, Trace, simulate
@@ -28,8 +40,7 @@ from stoker.simulate.pool import needed, nodes_of
 from stoker.simulate.readers import read_trace, trace_of
 from stoker.units import format_duration
 
-_HISTORY, _LIVE = "history", "live"
-_MOST_JOBS = 100_000
+_LIVE = "live"
 _TOLD_EVERY_S = 1.0
 
 TraceName = Annotated[str, typer.Argument(metavar="TRACE", help="A file, or: history, the jobs of the platform.")]
@@ -55,17 +66,23 @@ def simulation(
     preemptible: MayPreempt = False,
     jobs: JobCount = 0,
     devices_per_node: PerNode = 8,
+    inference: DemandFile = "",
+    replica_devices: ReplicaDevices = 1,
+    replica_qps: ReplicaQps = 0.0,
+    replica_start: ReplicaStart = "1m",
+    floor: Floor = 1,
+    ceiling: Ceiling = 0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a page with plots there.")] = None,
     json: AsJson = False,
 ) -> None:
     """Run a trace of jobs through the scheduler, without running any."""
     policies = {text or t("default"): parse(text) for text in (policy, *(against or ()))}
-    if out is not None and not out.parent.is_dir():
-        raise BadInput(f"--out {out} was given; there is no folder {out.parent}")
+    check_writable(out)
     shared = () if queues is None else queues_in(queues)
     check_tree(shared)
-    read = open_trace(trace, devices_per_node, preemptible=preemptible).first(jobs)
-    nodes = open_cluster(cluster, read, devices_per_node, history=trace == _HISTORY)
+    asked = Asked(inference, replica_devices, replica_qps, replica_start, floor, ceiling)
+    read = with_inference(open_trace(trace, devices_per_node, preemptible=preemptible), asked).first(jobs)
+    nodes = open_cluster(cluster, read, devices_per_node, history=trace == HISTORY)
     outcomes = {
         name: simulate(read, nodes, Settings(one, shared, progress=progress(name)))
         for name, one in policies.items()
@@ -86,15 +103,20 @@ def simulation(
 
 def open_trace(name: str, devices_per_node: int, *, preemptible: bool) -> Trace:
     """The trace in a file, or what the platform's jobs were like; all `preemptible` if so. Raises BadInput."""
-    trace = _history() if name == _HISTORY else read_trace(Path(name), devices_per_node=devices_per_node)
+    trace = trace_of(history()) if name == HISTORY else read_trace(Path(name), devices_per_node=devices_per_node)
     return trace.preemptible() if preemptible else trace
 
 
-def _history() -> Trace:
-    found = connect().jobs.list(states=list(FINAL), limit=_MOST_JOBS)
-    if not found:
-        raise BadInput("the platform has no jobs that have ended yet; give a trace file instead")
-    return trace_of(found)
+def check_writable(out: Path | None) -> None:
+    """Raises BadInput where nothing can be written to `out`: before long work, not after it."""
+    if out is None:
+        return
+    if not out.parent.is_dir():
+        raise BadInput(f"--out {out} was given; there is no folder {out.parent}")
+    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise BadInput(
+            f"--out {out} cannot be written: {'it is a folder' if out.is_dir() else 'permission denied'}"
+        )
 
 
 def open_cluster(text: str, trace: Trace, devices_per_node: int, *, history: bool) -> tuple[Node, ...]:
@@ -140,7 +162,11 @@ def head(trace: Trace, nodes: Sequence[Node]) -> str:
 
 def rows(measures: Mapping[str, Measures]) -> list[tuple[str, list[str]]]:
     """Figure by figure, with its value under each policy."""
-    return [(name, [of(one) for one in measures.values()]) for name, of in _figures()]
+    serving = any(one.unmet is not None for one in measures.values())
+    return [
+        (name, [of(one) for one in measures.values()])
+        for name, of in (*_figures(), *(_lending() if serving else ()))
+    ]
 
 
 def _figures() -> list[tuple[str, Callable[[Measures], str]]]:
@@ -161,6 +187,14 @@ def _figures() -> list[tuple[str, Callable[[Measures], str]]]:
         (t("spent in starts, device hours"), lambda one: f"{one.starting / 3600:,.1f}"),
         (t("deadlines missed"), lambda one: f"{one.missed:,} / {one.deadlines:,}" if one.deadlines else "-"),
         (t("fairness over tenants (Jain)"), lambda one: f"{one.fairness:.2f}"),
+    ]
+
+
+def _lending() -> list[tuple[str, Callable[[Measures], str]]]:
+    return [
+        (t("inference short of replicas, minutes"), lambda one: f"{(one.unmet or 0.0) / 60:,.1f}"),
+        (t("replicas that were missing, hours"), lambda one: f"{(one.missing or 0.0) / 3600:,.1f}"),
+        (t("lent by inference, device hours"), lambda one: f"{(one.lent or 0.0) / 3600:,.0f}"),
     ]
 
 
@@ -193,6 +227,11 @@ def _write(out: Path, outcomes: Mapping[str, Outcome], measures: Mapping[str, Me
         return _page_text(key).format(**values)
 
     text = page(outcomes, rows(measures), notes(outcomes, trace), said, t("en"))
+    write(out, text)
+
+
+def write(out: Path, text: str) -> None:
+    """Raises BadInput where that cannot be."""
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -205,6 +244,15 @@ def _page_text(key: str) -> str:
         "busy": t("devices held"),
         "waiting": t("jobs that wait"),
         "completion": t("share of jobs done within a completion time"),
+        "queueing": t("share of jobs that wait no longer than"),
+        "broken": t("devices free on partly held nodes"),
+        "preemptions": t("preemptions so far"),
+        "lost": t("device hours of work done twice so far"),
+        "fairness": t("mean slowdown by tenant, the least first"),
+        "tenants": t("tenants"),
+        "replicas": t("replicas of inference"),
+        "needed": t("needed"),
+        "short": t("hours so far in which inference was short of replicas"),
         "hours": t("hours"),
         "devices": t("devices"),
         "jobs": t("jobs"),

@@ -9,6 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
+from stoker.cli.inference import (
+    Asked,
+    Ceiling,
+    DemandFile,
+    Floor,
+    ReplicaDevices,
+    ReplicaQps,
+    ReplicaStart,
+    with_inference,
+)
 from stoker.cli.policy import as_yaml
 from stoker.cli.render import AsJson, columns, say
 from stoker.cli.simulate import (
@@ -18,10 +28,12 @@ from stoker.cli.simulate import (
     MayPreempt,
     PerNode,
     TraceName,
+    check_writable,
     head,
     open_cluster,
     open_trace,
     progress,
+    write,
 )
 from stoker.cli.texts import t
 from stoker.errors import BadInput
@@ -43,6 +55,12 @@ def tune_policy(
     preemptible: MayPreempt = False,
     jobs: JobCount = 0,
     devices_per_node: PerNode = 8,
+    inference: DemandFile = "",
+    replica_devices: ReplicaDevices = 1,
+    replica_qps: ReplicaQps = 0.0,
+    replica_start: ReplicaStart = "1m",
+    floor: Floor = 1,
+    ceiling: Ceiling = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the advised policy there, as YAML.")
     ] = None,
@@ -51,9 +69,10 @@ def tune_policy(
     """Search settings of the scheduling policy on a trace, judged on jobs that the search has not seen."""
     if objective not in OBJECTIVES:
         raise BadInput(f'--objective "{objective}" was given; allowed are {", ".join(OBJECTIVES)}')
-    if out is not None and not out.parent.is_dir():
-        raise BadInput(f"--out {out} was given; there is no folder {out.parent}")
-    base, read = parse(policy), open_trace(trace, devices_per_node, preemptible=preemptible).first(jobs)
+    check_writable(out)
+    base = parse(policy)
+    asked = Asked(inference, replica_devices, replica_qps, replica_start, floor, ceiling)
+    read = with_inference(open_trace(trace, devices_per_node, preemptible=preemptible), asked).first(jobs)
     nodes = open_cluster(cluster, read, devices_per_node, history=trace == "history")
     found = tune(
         read,
@@ -66,7 +85,7 @@ def tune_policy(
         progress=progress("tune-policy"),
     )
     if out is not None:
-        out.write_text(as_yaml(found.advised), encoding="utf-8")
+        write(out, as_yaml(found.advised))
     if json:
         print(jsons.dumps(_plain(found, objective), ensure_ascii=False, indent=1), flush=True)
         return
@@ -84,6 +103,9 @@ def _report(found: Tuned, objective: str) -> str:
         (t("jobs that were searched on"), *(value(one) for one in found.seen)),
         (t("jobs that were not seen"), *(value(one) for one in found.unseen)),
     ]
+    if found.unmet is not None:
+        minutes = (f"{seconds / 60:,.1f}" for seconds in found.unmet)
+        rows.append((t("inference short of replicas, minutes, on those"), *minutes))
     header = ("", t("as it is"), t("best of {trials}", trials=found.trials))
     changes = ", ".join(f"{name}={_word(one)}" for name, one in found.changed().items())
     return f"{columns(header, rows, right=header[1:])}\n{_advice(found, changes)}"
@@ -113,5 +135,6 @@ def _plain(found: Tuned, objective: str) -> Any:
         "seen": found.seen,
         "unseen": found.unseen,
         "gain": found.gain,
+        "unmet": found.unmet,
         "advised": dataclasses.asdict(found.advised),
     }

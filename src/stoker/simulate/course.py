@@ -64,15 +64,22 @@ class Course:
         self.version += 1
         self._every = every
 
+    def safe(self, now: float, every: float) -> float:
+        """Seconds of work of this attempt that it would keep if it were cut now."""
+        ran = self._ran(now)
+        return ran if every <= 0 else ran // every * every
+
     def cut(self, now: float) -> None:
         """It has been ended before its time: what it did since its last checkpoint is lost."""
-        ran = min(max(0.0, now - self._began - self._restart), self.traced.work - self.done)
-        kept = ran if self._every <= 0 else ran // self._every * self._every
+        ran, kept = self._ran(now), self.safe(now, self._every)
         self.starting += min(self._restart, now - self._began)
         self.served += now - self._began
         self.lost += ran - kept
         self.done += kept
         self.preemptions += 1
+
+    def _ran(self, now: float) -> float:
+        return min(max(0.0, now - self._began - self._restart), self.traced.work - self.done)
 
     def waits_again(self, job: Job) -> Job:
         return replace(job, state=JobState.PENDING, started_at=None, engine="", placements=())

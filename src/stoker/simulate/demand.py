@@ -124,10 +124,14 @@ def _demand(at: Sequence[float], replicas: Sequence[int], period: float) -> Dema
     if max(replicas) > _MOST:
         raise BadInput(f"{max(replicas):,} replicas are needed at the peak; allowed is up to {_MOST:,}")
     last: Mapping[float, int] = dict(zip(at, replicas, strict=True))  # of several at one moment
-    return Demand(list(last), list(last.values()), period)
+    kept = [at for at in last if at < period]
+    return Demand(kept, [last[at] for at in kept], period)
 
 
 def _period(at: Sequence[float]) -> float:
+    """A last row at the end of whole days only says until when the one before it holds."""
+    if at[-1] and at[-1] % DAY == 0:
+        return at[-1]
     gaps = [after - before for before, after in pairwise(at) if after > before]
     return _rounded(at[-1] + (median(gaps) if gaps else DAY))
 

@@ -21,7 +21,7 @@ class Fleet:
         self._next_id = max((job.id for job in trace.jobs), default=0) + 1
         self._live: list[int] = []
         self._begun = False
-        self.patience = 2 * max(DAY, inference.demand.period)  # seconds after which a stalled trace stays stalled
+        self.period = max(DAY, inference.demand.period)  # seconds after which all repeats itself
         self.next_at = min((job.submitted_at for job in trace.jobs), default=0.0)  # seconds since the trace began
         self._after = next(self._changes)
         self._count = 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Protocol
 
-from stoker.simulate.outcome import Outcome
+from stoker.simulate.measures import slowdowns
+from stoker.simulate.outcome import JobOutcome, Moment, Outcome
 from stoker.simulate.picture import STYLE, Axis, Line, chart
 from stoker.units import format_duration
 
@@ -23,6 +24,15 @@ TEXTS: Mapping[str, str] = {
     "busy": "devices held",
     "waiting": "jobs that wait",
     "completion": "share of jobs done within a completion time",
+    "queueing": "share of jobs that wait no longer than",
+    "broken": "devices free on partly held nodes",
+    "preemptions": "preemptions so far",
+    "lost": "device hours of work done twice so far",
+    "fairness": "mean slowdown by tenant, the least first",
+    "tenants": "tenants",
+    "replicas": "replicas of inference",
+    "needed": "needed",
+    "short": "hours so far in which inference was short of replicas",
     "hours": "hours",
     "devices": "devices",
     "jobs": "jobs",
@@ -63,24 +73,64 @@ def page(
 
 
 def charts(outcomes: Mapping[str, Outcome], say: Say = english) -> list[str]:
-    """Devices held and jobs waiting over time, and how completion times are spread."""
+    """How things went over time, and how completion, queueing and slowdown are spread. Without inference its charts
+    are not there."""
     time = Axis(say("hours"), tick=lambda value: f"{value:,.0f}")
-    busy = [
-        Line(name, [(moment.at / _HOUR, moment.busy) for moment in one.moments], steps=True)
-        for name, one in outcomes.items()
-    ]
-    waiting = [
-        Line(name, [(moment.at / _HOUR, float(moment.waiting)) for moment in one.moments], steps=True)
-        for name, one in outcomes.items()
-    ]
-    spread = [Line(name, _cumulative(one)) for name, one in outcomes.items()]
+    spread = Axis("", log=True, tick=format_duration)
+
+    def over_time(key: str, unit: str, of: Callable[[Moment], float]) -> str:
+        lines = [
+            Line(name, [(moment.at / _HOUR, of(moment)) for moment in one.moments], steps=True)
+            for name, one in outcomes.items()
+        ]
+        return chart(say(key), lines, time, Axis(unit))
+
+    def cumulative(key: str, of: Callable[[JobOutcome], float | None]) -> str:
+        return chart(
+            say(key),
+            [Line(name, _cumulative(one, of)) for name, one in outcomes.items()],
+            spread,
+            Axis(say("share")),
+        )
+
     return [
-        chart(say("busy"), busy, time, Axis(say("devices"))),
-        chart(say("waiting"), waiting, time, Axis(say("jobs"))),
-        chart(say("completion"), spread, Axis("", log=True, tick=format_duration), Axis(say("share"))),
+        over_time("busy", say("devices"), lambda moment: moment.busy),
+        over_time("broken", say("devices"), lambda moment: moment.broken),
+        over_time("waiting", say("jobs"), lambda moment: float(moment.waiting)),
+        cumulative("queueing", lambda job: job.queueing),
+        cumulative("completion", lambda job: job.completion),
+        over_time("preemptions", "", lambda moment: float(moment.preemptions)),
+        over_time("lost", say("hours"), lambda moment: moment.lost / _HOUR),
+        _fairness(outcomes, say),
+        *_inference(outcomes, say, time),
     ]
 
 
-def _cumulative(outcome: Outcome) -> list[tuple[float, float]]:
-    times = sorted(job.completion for job in outcome.jobs if job.completion is not None)
+def _fairness(outcomes: Mapping[str, Outcome], say: Say) -> str:
+    lines = [
+        Line(name, [(float(at), slowdown) for at, (_, slowdown) in enumerate(slowdowns(one), start=1)])
+        for name, one in outcomes.items()
+    ]
+    return chart(say("fairness"), lines, Axis(say("tenants")), Axis("", log=True))
+
+
+def _inference(outcomes: Mapping[str, Outcome], say: Say, time: Axis) -> list[str]:
+    served = {name: one.served for name, one in outcomes.items() if one.served is not None}
+    if not served:
+        return []
+    needed = next(iter(served.values())).needed
+    replicas = [
+        Line(name, [(at / _HOUR, float(number)) for at, number in points], steps=True)
+        for name, points in ((say("needed"), needed), *((name, one.there) for name, one in served.items()))
+    ]
+    short = [Line(name, [(at / _HOUR, hours) for at, hours in one.short()]) for name, one in served.items()]
+    return [
+        chart(say("replicas"), replicas, time, Axis("")),
+        chart(say("short"), short, time, Axis(say("hours"))),
+    ]
+
+
+def _cumulative(outcome: Outcome, of: Callable[[JobOutcome], float | None]) -> list[tuple[float, float]]:
+    values = (of(job) for job in outcome.jobs if not job.serving)
+    times = sorted(value for value in values if value is not None)
     return [(max(1.0, time), (number + 1) / len(times)) for number, time in enumerate(times)]

@@ -98,7 +98,7 @@ class _Simulation:
         self._pool = Pool()
         self._unlearnt = 0
         self._wake: float | None = None
-        self._stirred_at = ORIGIN  # when something last happened to a job of the trace
+        self._got_on_at = ORIGIN  # when a job of the trace last did
         for job in self.admitted:
             self._enter(job, ORIGIN + job.submitted_at)
         if self._fleet is not None:
@@ -143,13 +143,12 @@ class _Simulation:
             self._waiting.add(job)
             self.recorder.came(course, self._now)
             self._learn(job)
-            self._stir(course)
         elif version == course.version:
             job = self._active.pop(job_id)
             self.recorder.released(job, self._now)
-            self._stir(course)
             if kind is _Kind.END:
                 self._left -= 1
+                self._got_on_at = self._now
                 course.ended(self._now)
                 self._experience.ended(job, course.served)
                 self._served.pop(job_id, None)
@@ -158,7 +157,7 @@ class _Simulation:
                 self._requeue(job, course)
 
     def _follow_load(self) -> None:
-        """Replicas come and go. Where jobs of the trace only wait, and no load lets them in, it ends there."""
+        """Replicas come and go. It ends where the trace's jobs get nowhere: as load repeats itself, none ever will."""
         fleet = self._fleet
         assert fleet is not None  # noqa: S101 - only it has loads
         come, gone = fleet.step()
@@ -166,10 +165,24 @@ class _Simulation:
             self._enter(replica, self._now)
         for job_id in gone:
             self._retire(job_id)
-        coming = self._now < ORIGIN + self.admitted[-1].submitted_at
-        training = any(not self._courses[job_id].traced.serving for job_id in self._active)
-        if coming or training or self._now - self._stirred_at < fleet.patience:
+        if self._now < ORIGIN + self.admitted[-1].submitted_at or any(map(self._gets_on, self._active.values())):
+            self._got_on_at = self._now
+        if self._now - self._got_on_at < 2 * fleet.period:
             self._push(ORIGIN + fleet.next_at, _Kind.LOAD)
+        else:
+            self._events.clear()
+
+    def _gets_on(self, job: Job) -> bool:
+        """Whether it is a job of the trace with something to show: safe work, or a period without being displaced."""
+        course, fleet = self._courses[job.id], self._fleet
+        if course.traced.serving or fleet is None or job.started_at is None:
+            return False
+        return course.safe(self._now, self._saves_every(job)) > 0 or self._now - job.started_at > fleet.period
+
+    def _saves_every(self, job: Job) -> float:
+        """Seconds between checkpoints; 0: it saves itself when it is told to."""
+        every = self._policy.checkpoint_every if job.spec.checkpoint_every is None else job.spec.checkpoint_every
+        return 0.0 if job.spec.checkpoint_signal else every
 
     def _retire(self, job_id: int) -> None:
         """A replica is not needed any more, whether it runs or waits."""
@@ -181,10 +194,6 @@ class _Simulation:
             self._waiting.pop(job_id)
             self._settle_claims(job_id)
         self.recorder.ended(course, self._now)
-
-    def _stir(self, course: Course) -> None:
-        if not course.traced.serving:
-            self._stirred_at = self._now
 
     def _learn(self, job: Job) -> None:
         self._recent.append(job.spec)
@@ -267,8 +276,7 @@ class _Simulation:
         self._active[victim.id] = replace(victim, state=JobState.STOPPING, gives_way_to=for_whom)
         if course.ends_at <= self._now + spec.warning:
             return  # it is done before
-        every = self._policy.checkpoint_every if spec.checkpoint_every is None else spec.checkpoint_every
-        course.told_to_go(0.0 if spec.checkpoint_signal else every)
+        course.told_to_go(self._saves_every(victim))
         self._victims.setdefault(for_whom, []).append(victim.id)
         self._push(self._now + spec.warning, _Kind.STOPPED, victim.id, course.version)
 
@@ -286,7 +294,6 @@ class _Simulation:
         self._settle_claims(job.id)
         self._active[job.id] = job
         self.recorder.took(job, course, self._now)
-        self._stir(course)
         if math.isfinite(course.ends_at):
             self._push(course.ends_at, _Kind.END, job.id, course.version)
 

@@ -28,6 +28,7 @@ OBJECTIVES: dict[str, Callable[[Measures], float]] = {
     "tail": lambda one: one.queueing.p95,
 }
 LEAST_GAIN = 0.01  # share; what gains less on unseen jobs is no reason to change
+_MOST_AHEAD_S, _MOST_RESERVE = 7200.0, 0.3  # that are tried where there is inference
 _LEAST_JOBS = 20  # of each part
 _LIMITED = 0.5  # share of jobs with a time limit from which orders by it are tried
 
@@ -42,6 +43,7 @@ class Tuned:
     trials: int
     seen: tuple[float, float]
     unseen: tuple[float, float]
+    unmet: tuple[float, float] | None = None  # seconds, on unseen jobs, that inference was short of replicas
 
     @property
     def gain(self) -> float:
@@ -51,8 +53,9 @@ class Tuned:
 
     @property
     def advised(self) -> Policy:
-        """The best, if it holds what it promised; else the one in force."""
-        return self.best if self.gain >= LEAST_GAIN else self.base
+        """The best, if it holds what it promised, and inference is not short for longer; else the one in force."""
+        holds = self.unmet is None or self.unmet[1] <= self.unmet[0]
+        return self.best if holds and self.gain >= LEAST_GAIN else self.base
 
     def changed(self) -> dict[str, Any]:
         """Settings of the best that differ from those in force."""
@@ -85,20 +88,29 @@ def tune(
     limited = sum(job.spec.time_limit is not None for job in trace.jobs) >= _LIMITED * len(trace.jobs)
     of = OBJECTIVES[objective]
 
-    def judged(policy: Policy, jobs: Trace) -> float:
-        return of(measure(simulate(jobs, nodes, Settings(policy))))
+    serving = trace.inference is not None
+    short: list[float] = []  # seconds, under the policy in force
+
+    def judged(policy: Policy, jobs: Trace) -> Measures:
+        return measure(simulate(jobs, nodes, Settings(policy)))
 
     def trial(one: optuna.Trial) -> float:
         if progress:
             progress(one.number / trials)
-        return judged(_proposed(one, base, limited=limited), first)
+        found = judged(_proposed(one, base, limited=limited, serving=serving), first)
+        short.append(found.unmet or 0.0)
+        if short[-1] > short[0]:  # not at the expense of inference
+            raise sampler.TrialPruned
+        return of(found)
 
     study = sampler.create_study(sampler=sampler.samplers.TPESampler(seed=seed))
-    study.enqueue_trial(_as_parameters(base))
+    study.enqueue_trial(_as_parameters(base, serving=serving))
     study.optimize(trial, n_trials=trials)
-    best = _proposed(sampler.trial.FixedTrial(study.best_params), base, limited=limited)
-    before, after = study.trials[0].value or 0.0, study.best_value
-    return Tuned(base, best, trials, (before, after), (judged(base, last), judged(best, last)))
+    best = _proposed(sampler.trial.FixedTrial(study.best_params), base, limited=limited, serving=serving)
+    seen = study.trials[0].value or 0.0, study.best_value
+    before, after = judged(base, last), judged(best, last)
+    unmet = None if before.unmet is None or after.unmet is None else (before.unmet, after.unmet)
+    return Tuned(base, best, trials, seen, (of(before), of(after)), unmet)
 
 
 def _optuna() -> Any:
@@ -115,7 +127,7 @@ def _orders(*, limited: bool) -> list[str]:
     return [order.value for order in Order if limited or order not in by_limit]
 
 
-def _proposed(one: Any, base: Policy, *, limited: bool) -> Policy:
+def _proposed(one: Any, base: Policy, *, limited: bool, serving: bool) -> Policy:
     """Settings that mean nothing under the others are left as they are."""
     order = Order(one.suggest_categorical("order", _orders(limited=limited)))
     values: dict[str, Any] = {
@@ -128,8 +140,12 @@ def _proposed(one: Any, base: Policy, *, limited: bool) -> Policy:
     for name in numbers:
         bounds = BOUNDS[name]
         values[name] = one.suggest_float(name, max(bounds.least, 1.0), bounds.most, log=bounds.log)
+    if serving:
+        values["forecast"] = one.suggest_float("forecast", 0.0, max(_MOST_AHEAD_S, base.forecast))
+        values["reserve"] = one.suggest_float("reserve", 0.0, max(_MOST_RESERVE, base.reserve))
     return replace(base, **values)
 
 
-def _as_parameters(policy: Policy) -> dict[str, Any]:
-    return {"order": policy.order.value, "backfill": policy.backfill.value, "preempt": policy.preempt.value}
+def _as_parameters(policy: Policy, *, serving: bool) -> dict[str, Any]:
+    values = {"order": policy.order.value, "backfill": policy.backfill.value, "preempt": policy.preempt.value}
+    return {**values, **({"forecast": policy.forecast, "reserve": policy.reserve} if serving else {})}
