@@ -157,7 +157,7 @@ class _Simulation:
                 self._requeue(job, course)
 
     def _follow_load(self) -> None:
-        """Replicas come and go. It ends where the trace's jobs get nowhere: as load repeats itself, none ever will."""
+        """Replicas come and go. It ends where jobs get nowhere: as load repeats itself, none ever will."""
         fleet = self._fleet
         assert fleet is not None  # noqa: S101 - only it has loads
         come, gone = fleet.step()
@@ -173,7 +173,7 @@ class _Simulation:
             self._events.clear()
 
     def _gets_on(self, job: Job) -> bool:
-        """Whether it is a job of the trace with something to show: safe work, or a period without being displaced."""
+        """Whether it is a job of the trace that has safe work to show, or a period without being displaced."""
         course, fleet = self._courses[job.id], self._fleet
         if course.traced.serving or fleet is None or job.started_at is None:
             return False
