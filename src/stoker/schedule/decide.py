@@ -84,6 +84,9 @@ def decide(snapshot: Snapshot, kept: Pool | None = None) -> Plan:
         ahead += not _place(job, state, ahead)
     if state.reservation is None and not state.coming:
         state.preemption.grow(state.pool)
+    waiting = [job for job in ready if job.id in state.waits]
+    for start in state.starts:
+        state.preemption.begins(start.job, waiting)
     later = [job.not_before for job in snapshot.pending if job.not_before and job.not_before > snapshot.now]
     wake_at = min((*later, line.wake_at, state.preemption.wake_at))
     return Plan(

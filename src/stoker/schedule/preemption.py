@@ -276,6 +276,18 @@ class Preemption:
             self.wake_at = min(self.wake_at, until)
         return until <= self._snapshot.now
 
+    def begins(self, job: Job, waiting: Iterable[Job]) -> None:
+        """Note that `job` starts in this pass while these wait: somebody may displace it as soon as it has run."""
+        if not job.spec.preemptible or self._snapshot.policy.preempt is policies.Preempt.NEVER:
+            return
+        policy, now = self._snapshot.policy, self._snapshot.now
+        least = policy.min_runtime if job.spec.min_runtime is None else job.spec.min_runtime
+        for other in waiting:
+            if other.spec.priority > job.spec.priority or other.spec.queue != job.spec.queue:
+                self.wake_at = min(self.wake_at, now + least)
+            elif policy.preempt is policies.Preempt.EQUALS and other.spec.priority == job.spec.priority:
+                self.wake_at = min(self.wake_at, now + max(least, policy.turn))
+
     def _ended_for(self, job: Job) -> Sequence[Job]:
         return [going for going in self._going if going.gives_way_to == job.id]
 
