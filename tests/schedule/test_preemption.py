@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from stoker.cluster import Device, Node
 from stoker.job import Job, JobSpec, JobState, Placement, Resources
 from stoker.queue import Queue
 from stoker.schedule import Plan, Policy, Snapshot, decide
-from stoker.schedule.policy import Order
+from stoker.schedule.policy import Backfill, Order
 from stoker.schedule.policy import Preempt as Whom
 from stoker.schedule.pool import field_of
 from stoker.schedule.victims import loses, lost
@@ -128,6 +129,26 @@ def test_a_job_that_has_just_begun_is_left_alone_for_a_while() -> None:
     assert (victims(result), result.wake_at) == ({}, NOW + 30.0)
     own = dataclasses.replace(held, spec=dataclasses.replace(held.spec, min_runtime=0.0))
     assert victims(plan([node("a")], [waiting(1, 8)], [own], Policy(min_runtime=60.0))) == {1: [2]}
+
+
+def test_an_equal_is_ended_for_one_that_needs_half_of_its_time_and_not_for_one_that_needs_little_less() -> None:
+    policy = dataclasses.replace(AT_ONCE, order=Order.SHORTEST, preempt=Whom.EQUALS, turn=100.0)
+    held = running(2, ("a", 0, 8), age=1000.0, time_limit=5000.0, priority=50)  # 4,000 s are left
+    for limit, gone in ((3900.0, {}), (2000.0, {1: [2]})):
+        job = waiting(1, 8, priority=50, time_limit=limit)
+        assert victims(plan([node("a")], [job], [held], policy)) == gone
+
+
+@pytest.mark.parametrize(("priority", "after"), [(60, 60.0), (50, 500.0)])
+def test_one_that_starts_is_looked_at_again_once_it_may_be_displaced(priority: int, after: float) -> None:
+    policy = Policy(
+        order=Order.LEAST_SERVICE, backfill=Backfill.GREEDY, preempt=Whom.EQUALS, turn=500.0, min_runtime=60.0
+    )
+    starts = dataclasses.replace(waiting(2, 8, priority=50), spec=running(2, ("a", 0, 8), priority=50).spec)
+    too_large = waiting(3, 8, priority=priority, nodes=2)
+    held = running(4, ("b", 0, 8), preemptible=False)
+    result = plan([node("a"), node("b")], [starts, too_large], [held], policy)
+    assert ([start.job.id for start in result.starts], result.wake_at) == ([2], NOW + after)
 
 
 def test_an_administrator_may_forbid_it() -> None:

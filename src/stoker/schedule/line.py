@@ -18,7 +18,7 @@ from stoker.queue import DEFAULT, Preemptible, Queue
 from stoker.schedule.branch import Branch, Held, Owed, walk
 from stoker.schedule.policy import Preempt
 from stoker.schedule.quantity import Quantity
-from stoker.schedule.rank import rank_of
+from stoker.schedule.rank import far_ahead, rank_of
 from stoker.schedule.snapshot import Snapshot, Wait
 from stoker.schedule.tree import leaves_of, root_of
 
@@ -182,7 +182,7 @@ class Line:
         return {job.id: at / len(jobs) for at, job in enumerate(worst_first)}
 
     def _after_its_turn(self, job: Job, victim: Job) -> bool:
-        """Whether the policy's order puts `job` before `victim`, an equal that has had its turn."""
+        """Whether the policy's order puts `job` far before `victim`, an equal that has had its turn."""
         if self._turn is None or self._rank is None or victim.started_at is None:
             return False
         if job.spec.priority != victim.spec.priority:
@@ -191,7 +191,7 @@ class Line:
         if over > self._now:
             self._turns_end = min(self._turns_end, over)
             return False
-        if self._rank(job) < self._rank(victim):
+        if far_ahead(self._rank(job), self._rank(victim)):
             return True
         self._turns_end = min(self._turns_end, self._now + max(self._turn, _LEAST_TURN_S))  # ranks fall with age
         return False

@@ -12,6 +12,8 @@ from stoker.schedule.snapshot import Snapshot
 
 Rank = Callable[[Job], float]
 
+_LEAD = 2.0
+
 
 def rank_of(snapshot: Snapshot) -> Rank | None:
     """Lower goes first; who came first among equals. None: the order is first come, and needs no rank."""
@@ -20,7 +22,7 @@ def rank_of(snapshot: Snapshot) -> Rank | None:
 
     def service(job: Job) -> float:
         attained = _devices(job) * _ran(job, snapshot)
-        return 0.0 if attained < unit else 1.0 + math.floor(math.log(attained / unit) / step)
+        return 0.0 if attained < unit else unit * math.exp(step * math.floor(math.log(attained / unit) / step))
 
     def likely(job: Job) -> float:
         return -lifetimes.of(kind_of(job), _ran(job, snapshot)) / _devices(job)
@@ -38,6 +40,15 @@ def rank_of(snapshot: Snapshot) -> Rank | None:
         Order.SHORTEST: left,
         Order.SMALLEST: smallest,
     }.get(policy.order)
+
+
+def far_ahead(rank: float, other: float) -> bool:
+    """Whether a job of `rank` is so much more urgent than one of `other` that this one may be ended for it.
+
+    Half is enough: what is learnt of lifetimes is uncertain, and jobs that are alike would only change places.
+    """
+    half = other / _LEAD if other > 0 else other * _LEAD  # the lower, the more urgent
+    return rank < other and rank <= half
 
 
 def _ran(job: Job, snapshot: Snapshot) -> float:
