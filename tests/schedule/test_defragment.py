@@ -110,7 +110,7 @@ def test_laws(load: list[tuple[int, int, int, str]], ends: set[int], wanted: Job
     for job in [job for job in jobs if job.id in ends]:
         pool.give(job.spec, job.engine, job.placements)
         jobs.remove(job)
-    lacks = pool.lacks(wanted)
+    missing = pool.missing(wanted)
     before = [array.copy() for array in pool.room.arrays()]
     relief = relieve(pool, wanted, by_row(pool, jobs), most)
     assert all(np.array_equal(*pair) for pair in zip(before, pool.room.arrays(), strict=True))
@@ -118,7 +118,7 @@ def test_laws(load: list[tuple[int, int, int, str]], ends: set[int], wanted: Job
         assert relief is not None
         assert relief.moves == ()
     if relief is not None:
-        assert not lacks
+        assert not missing
         carry_out(pool, wanted, relief, most)
 
 

@@ -287,7 +287,7 @@ def _reserve(spec: JobSpec, state: _Pass) -> _Reservation | None:
         given = count
         return bool(left.fit(spec)[1])
 
-    count = bisect_left(range(len(ends) + 1), True, key=fits_after)
+    count = bisect_left(range(len(ends) + 1), True, _least(left.missing(spec), ends), key=fits_after)
     if count > len(ends) or not fits_after(count):
         return None
     where, found = left.fit(spec)
@@ -295,6 +295,16 @@ def _reserve(spec: JobSpec, state: _Pass) -> _Reservation | None:
     at = ends[count - 1].at if count else state.snapshot.now
     gone = frozenset(end.job for end in ends[:count])
     return _Reservation(at, where, found, gone, left, state.pool.meet(left))
+
+
+def _least(missing: int, ends: Sequence[_End]) -> int:
+    """How many of `ends` it takes at least until so many more thousandths are free; one too many: never."""
+    for count, end in enumerate(ends):
+        if missing <= 0 or end.spec.exclusive:  # that gives back more than it asked for
+            return count
+        need = end.spec.resources
+        missing -= len(end.placements) * need.accelerators * need.milli
+    return len(ends) if missing <= 0 else len(ends) + 1
 
 
 class _End(NamedTuple):

@@ -191,11 +191,12 @@ class Field:
         scores = self._scored(spec)
         return scores.admitted, scores.accepted
 
-    def lacks(self, spec: JobSpec) -> bool:
-        """Whether fewer devices are free in all than it asks for: then it fits nowhere, however others move."""
+    def missing(self, spec: JobSpec) -> int:
+        """Thousandths of devices that it asks for beyond all that are free: as long as there are any, it fits
+        nowhere, however others move. Where machines are shared by engines nothing is said, that is 0."""
         need = spec.resources
         asked = spec.nodes * need.accelerators * need.milli
-        return not self.layout.shared and asked > int(np.maximum(self.free, 0).sum())
+        return 0 if self.layout.shared else max(0, asked - int(np.maximum(self.free, 0).sum()))
 
     def worth(self) -> float:
         """What all free room is worth together."""

@@ -18,7 +18,7 @@ from stoker.queue import DEFAULT, Preemptible, Queue
 from stoker.schedule.branch import Branch, Held, Owed, walk
 from stoker.schedule.policy import Preempt
 from stoker.schedule.quantity import Quantity
-from stoker.schedule.rank import far_ahead, rank_of
+from stoker.schedule.rank import Rank, far_ahead, rank_of
 from stoker.schedule.snapshot import Snapshot, Wait
 from stoker.schedule.tree import leaves_of, root_of
 
@@ -40,7 +40,7 @@ class Line:
         self._leaves = leaves_of(self._root)
         self._by_name = {branch.queue.name: branch for branch in reversed(list(walk(self._root)))}
         self._default = self._leaves[DEFAULT]
-        self._rank = rank_of(snapshot)
+        self._rank = _remembered(rank_of(snapshot))
         self._owing = False  # whether anything is kept for a job that has waited too long
         for leaf in self._leaves.values():
             leaf.lane.rank_by(self._rank)
@@ -208,3 +208,18 @@ class Line:
 
     def _leaf(self, job: Job) -> Branch:
         return self._leaves.get(job.spec.queue, self._default)
+
+
+def _remembered(rank: Rank | None) -> Rank | None:
+    """Each job is ranked once in a pass; elastic ones once for each size."""
+    if rank is None:
+        return None
+    known: dict[tuple[int, int], float] = {}
+
+    def remembered(job: Job) -> float:
+        key = job.id, job.spec.nodes
+        if (found := known.get(key)) is None:
+            found = known[key] = rank(job)
+        return found
+
+    return remembered

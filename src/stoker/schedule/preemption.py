@@ -90,7 +90,7 @@ class Preemption:
         field = pool.copy()
         for going in self._going:
             field.give(going.spec, going.engine, going.placements)
-        if field.lacks(spec):
+        if field.missing(spec):
             return []
         relief = relieve(field, spec, by_row(field, movable), most, lambda one: lost(one, now, policy))
         if relief is None or not relief.moves or 2.0 * relief.lost >= size(job) * (until - now):
