@@ -61,7 +61,7 @@ class Trial:
 
     def hopeless(self, spec: JobSpec) -> bool:
         """Whether it fits nowhere however others move: a quota refuses it, or too little is free."""
-        return self._refuses(spec, self._gone.values()) or self._field.lacks(spec)
+        return self._refuses(spec, self._gone.values()) or self._field.missing(spec) > 0
 
     def gone(self, job: Job) -> bool:
         return job.id in self._gone
