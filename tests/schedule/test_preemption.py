@@ -17,6 +17,8 @@ from stoker.schedule.policy import Backfill, Order
 from stoker.schedule.policy import Preempt as Whom
 from stoker.schedule.pool import field_of
 from stoker.schedule.victims import loses, lost
+from stoker.topology import ANYWHERE, Level, Topology
+from tests.schedule.test_domains import obeys
 
 NOW = 1_000_000.0
 AT_ONCE = Policy(min_runtime=0.0)
@@ -164,6 +166,22 @@ def requeued(job: Job) -> Job:
     return dataclasses.replace(job, state=JobState.PENDING, placements=(), started_at=None)
 
 
+def test_who_has_waited_too_long_gets_the_room_made_for_him_before_a_higher_priority() -> None:
+    """Both have room made for them; the victim of job 30 is the first to be gone."""
+    queue = (Queue("q", patience=100.0),)
+    overdue = dataclasses.replace(queued(waiting(30, 8, priority=60), "q"), submitted_at=NOW - 1000)
+    urgent = dataclasses.replace(queued(waiting(31, 8, priority=90), "q"), submitted_at=NOW - 10)
+    first, second = (queued(running(at, (name, 0, 8)), "q") for at, name in ((1, "a"), (2, "b")))
+    nodes = [node("a"), node("b")]
+    snapshot = Snapshot(NOW, nodes, [overdue, urgent], [first, second], policy=AT_ONCE, queues=queue)
+    assert victims(decide(snapshot)) == {30: [1], 31: [2]}
+    gone = [overdue, urgent, requeued(stopping(first, 30))]
+    later = dataclasses.replace(snapshot, now=NOW + 1, pending=gone, active=[stopping(second, 31)])
+    assert [start.job.id for start in decide(later).starts] == [30]
+    calm = dataclasses.replace(later, queues=(Queue("q", patience=None),))
+    assert [start.job.id for start in decide(calm).starts] == [31]
+
+
 def test_while_they_end_nobody_else_gets_what_is_free_already() -> None:
     """Half of the gang's room is free, and a small job would fit into it."""
     going = stopping(running(2, ("a", 0, 8)), 1)
@@ -238,13 +256,18 @@ def test_a_higher_priority_of_a_queue_at_its_ceiling_takes_the_place_of_a_lower_
 # the laws
 
 
+_LEAVES = st.sampled_from([{}, {}, {Level.LEAF: "s1"}, {Level.LEAF: "s2"}])
+_WISHES = st.sampled_from([ANYWHERE, ANYWHERE, Topology(required=Level.LEAF), Topology(preferred=Level.LEAF)])
 _STATES = [JobState.RUNNING] * 5 + [JobState.STARTING, JobState.STOPPING]
 
 
 @st.composite
 def pools(draw: st.DrawFn) -> Snapshot:
     """Up to four nodes, mostly full of running jobs, and jobs that wait."""
-    nodes = [node(f"n{at}", draw(st.integers(1, 4))) for at in range(draw(st.integers(1, 4)))]
+    nodes = [
+        dataclasses.replace(node(f"n{at}", draw(st.integers(1, 4))), domains=draw(_LEAVES))
+        for at in range(draw(st.integers(1, 4)))
+    ]
     field = field_of(nodes, ())
     active = []
     for number, wanted in enumerate(draw(st.lists(_specs((10, 50)), min_size=2, max_size=10)), 1):
@@ -268,13 +291,14 @@ def _active(draw: st.DrawFn, number: int, wanted: JobSpec, engine: str, placemen
 
 def _specs(priorities: tuple[int, ...]) -> st.SearchStrategy[JobSpec]:
     return st.builds(
-        lambda gpus, milli, nodes, priority, preemptible, limit: JobSpec(
+        lambda gpus, milli, nodes, priority, preemptible, limit, topology: JobSpec(
             command=("x",),
             resources=Resources(gpus, milli=milli if gpus == 1 else 1000),
             nodes=nodes,
             priority=priority,
             preemptible=preemptible,
             time_limit=limit,
+            topology=topology,
         ),
         st.sampled_from([1, 1, 2, 3, 4, 0]),
         st.sampled_from([300, 1000]),
@@ -282,6 +306,7 @@ def _specs(priorities: tuple[int, ...]) -> st.SearchStrategy[JobSpec]:
         st.sampled_from(priorities),
         st.sampled_from([True, True, True, False]),
         st.none() | st.sampled_from([10.0, 9000.0]),
+        _WISHES,
     )
 
 
@@ -322,6 +347,8 @@ def _check_admitted(snapshot: Snapshot, result: Plan, started: list[Job]) -> Non
         for one in result.preempts
     ]
     assert all(len(job.placements) == job.spec.nodes for job in admitted)
+    by_name = {one.name: one for one in snapshot.nodes}
+    assert all(obeys(job.placements, job.spec, by_name) for job in (*admitted, *started))
     assert not _overbooked(snapshot, [*left, *started, *admitted])
 
 

@@ -49,7 +49,7 @@ class Lane:
         self._now = now
         patience = self._queue.patience
         if patience is not None:
-            began = since.get(job.id, now) if job.attempt else job.submitted_at
+            began = waits_since(job, now, since)
             if now - began >= patience:
                 self._overdue.append((began, job.id, job))
                 return
@@ -59,6 +59,11 @@ class Lane:
         if band is None:
             band = self._bands[job.spec.priority] = []
         band.append(job)
+
+    def overdue_since(self, job: Job, now: float, since: Mapping[int, float]) -> float:
+        """Since when `job` waits if that is longer than the queue's patience; else infinite."""
+        patience, began = self._queue.patience, waits_since(job, now, since)
+        return math.inf if patience is None or now - began < patience else began
 
     def sort(self, holding: Holding) -> None:
         self._overdue.sort()  # ids differ: jobs are never compared
@@ -138,6 +143,11 @@ class _Band:
     def _entry(self, user: _User, mine: deque[Job], holding: Holding) -> tuple[float, int, _User]:
         held = holding.get(user)
         return (self._had.get(user, 0.0) + (held[0] if held else 0), mine[0].id, user)
+
+
+def waits_since(job: Job, now: float, since: Mapping[int, float]) -> float:
+    """Seconds since the epoch; `since` tells it of jobs that came back."""
+    return since.get(job.id, now) if job.attempt else job.submitted_at
 
 
 def _by_id(job: Job) -> int:

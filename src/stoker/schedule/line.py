@@ -58,6 +58,10 @@ class Line:
             yield job
             first.settle()
 
+    def overdue_since(self, job: Job) -> float:
+        """Since when `job` waits if that is longer than its queue's patience; else infinite."""
+        return self._leaf(job).lane.overdue_since(job, self._now, self._since)
+
     def reserved(self, job: Job, at: float) -> None:
         """Note that `job`, which is next, waits and has its place from `at` on at the latest.
 

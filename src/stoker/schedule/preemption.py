@@ -143,11 +143,14 @@ class Preemption:
                 return
 
     def claimants(self, ready: Iterable[Job]) -> list[Job]:
-        """Those for whom others were ended; they come before all who wait."""
+        """Those for whom others were ended; they come before all who wait, and the overdue first of them: what was
+        freed for one of these is not for a higher priority for which others are still being ended."""
         if not self._claims:
             return []
         claimed = [job for job in ready if job.id in self._claims]
-        return sorted(claimed, key=lambda job: (job.moves, -job.spec.priority, job.id))
+        return sorted(
+            claimed, key=lambda job: (job.moves, self._line.overdue_since(job), -job.spec.priority, job.id)
+        )
 
     def coming(self, job: Job, spec: JobSpec, pool: Field) -> Room | None:
         """Where `job`, for which others were ended, starts when all who are being ended are gone."""

@@ -5,6 +5,8 @@ and what it takes to start again. A set is only taken when all of the job fits w
 topology together), and nobody is in it who could have stayed: after choosing, those not needed are given back,
 the dearest first. The choice is greedy by node, as the exact one is a set cover: on each node the cheapest jobs
 without which a part of the gang fits there, then the nodes where these cost least, a job on several nodes once.
+The nodes are those of one domain of the network where the gang requires one; the domains are tried one after the
+other, the cheapest first, as the rights to take jobs back may do for one and not for another.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from enum import StrEnum
 
 from stoker.cluster import WHOLE, Place
 from stoker.job import Job, JobSpec, Placement
+from stoker.schedule.levels import UNKNOWN
 from stoker.schedule.policy import Policy
 from stoker.schedule.trial import Trial
 from stoker.units import format_duration
@@ -23,6 +26,7 @@ from stoker.units import format_duration
 _CPUS_PER_DEVICE = 64.0  # so many CPUs of a job without devices count as one
 _LOOKED_AT = 64  # nodes that are looked at closely, at least; those that seem cheapest
 _PER_PART = 4  # and for each node of the gang
+_DOMAINS = 8  # in which a gang that requires one is tried
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,8 @@ def choose(
     _, found = trial.fit(spec)
     if not found:
         return None
-    for tried in (_by_node(spec, trial, candidates), _touched(trial, spec, candidates), candidates):
+    gangs = _by_node(spec, trial, candidates, allowed)
+    for tried in (*gangs, _touched(trial, spec, candidates), candidates):
         trial.only([one.job for one in tried], everybody)
         if tried and trial.fit(spec)[1]:
             needed = _without_needless(spec, trial, tried)
@@ -144,34 +149,65 @@ def _touched(trial: Trial, spec: JobSpec, candidates: Sequence[Candidate]) -> Se
 # by node
 
 
-def _by_node(spec: JobSpec, trial: Trial, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-    """The victims on the nodes where they cost least together; none when there are not nodes enough."""
+def _by_node(
+    spec: JobSpec, trial: Trial, candidates: Sequence[Candidate], allowed: Allowed
+) -> list[Sequence[Candidate]]:
+    """By domain the victims on the nodes where they cost least together, the cheapest first; none of a domain that
+    has not nodes enough. All candidates are gone before and after."""
     here: dict[int, list[Candidate]] = defaultdict(list)
     for one in candidates:
         for row in trial.rows(one.job):
             here[row].append(one)
-    rows = [trial.layout.row[node.place] for node in trial.field.fitting(spec)]
-    looked_at = sorted((row for row in rows if row in here), key=lambda row: _guess(spec, trial, row, here[row]))
-    count = max(_LOOKED_AT, _PER_PART * spec.nodes)
-    needed = {row: _least(spec, trial, row, here[row]) for row in looked_at[:count]}
-    needed |= {row: [] for row in rows if row not in here}
-    return _cheapest_gang(spec.nodes, trial, needed)
+    fitting = [trial.layout.row[node.place] for node in trial.field.fitting(spec)]
+    guesses = {row: _guess(spec, trial, row, here[row]) if row in here else 0.0 for row in fitting}
+    domains = _likeliest(_by_domain(spec, trial, guesses), spec.nodes)
+    closely = max(_LOOKED_AT, _PER_PART * spec.nodes) // max(1, len(domains))
+    gangs = []
+    for rows in domains:
+        held = [row for row in rows if row in here][: max(2 * spec.nodes, closely)]
+        needed = {row: _least(spec, trial, row, here[row]) for row in held}
+        needed |= {row: [] for row in rows if row not in here}
+        if gang := _gang(spec.nodes, needed, allowed):
+            gangs.append(gang)
+    return sorted(gangs, key=_total)
 
 
-def _cheapest_gang(count: int, trial: Trial, needed: Mapping[int, Sequence[Candidate]]) -> Sequence[Candidate]:
-    by_engine: dict[str, dict[int, Sequence[Candidate]]] = defaultdict(dict)
-    for row, victims in needed.items():
-        by_engine[trial.layout.nodes[row].engine][row] = victims
-    gangs = [_gang(count, rows) for rows in by_engine.values() if len(rows) >= count]
-    return min(gangs, key=_total, default=())
+def _by_domain(spec: JobSpec, trial: Trial, guesses: Mapping[int, float]) -> list[list[tuple[float, int]]]:
+    """Its rows, the cheapest first, apart by what all of it has to be in: one engine, and one domain where it asks
+    for that."""
+    layout = trial.layout
+    level = layout.levels.told(spec.topology.required) if spec.nodes > 1 else None
+    ids = None if level is None else layout.levels.domains[level]
+    found: dict[tuple[str, int], list[tuple[float, int]]] = defaultdict(list)
+    for row, guess in guesses.items():
+        domain = 0 if ids is None else int(ids[row])
+        if domain != UNKNOWN:
+            found[layout.nodes[row].engine, domain].append((guess, row))
+    return [sorted(rows) for rows in found.values() if len(rows) >= spec.nodes]
 
 
-def _gang(count: int, needed: Mapping[int, Sequence[Candidate]]) -> Sequence[Candidate]:
-    """Who is gone when `count` nodes are taken one after the other, each where that adds least."""
+def _likeliest(domains: Sequence[list[tuple[float, int]]], count: int) -> list[list[int]]:
+    """Those in which `count` nodes seem to cost least."""
+    ranked = sorted(domains, key=lambda rows: (sum(guess for guess, _ in rows[:count]), rows[0][1]))
+    return [[row for _, row in rows] for rows in ranked[:_DOMAINS]]
+
+
+def _gang(count: int, needed: Mapping[int, Sequence[Candidate]], allowed: Allowed) -> Sequence[Candidate]:
+    """Who is gone when `count` nodes are taken one after the other, each where that adds least and is allowed."""
     gone: dict[int, Candidate] = {}
     left = dict(needed)
+
+    def adds(row: int) -> tuple[float, int]:
+        return _total(one for one in left[row] if one.job.id not in gone), row
+
+    def may(row: int) -> bool:
+        more = {one.job.id: one for one in left[row]}
+        return more.keys() <= gone.keys() or allowed([one.job for _, one in sorted((gone | more).items())])
+
     for _ in range(count):
-        row = min(left, key=lambda row: (_total(one for one in left[row] if one.job.id not in gone), row))
+        row = next((row for row in sorted(left, key=adds) if may(row)), None)
+        if row is None:
+            return ()
         gone.update((one.job.id, one) for one in left.pop(row))
     return list(gone.values())
 
