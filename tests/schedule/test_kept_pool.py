@@ -14,16 +14,31 @@ from stoker.foreign import ForeignJob, Held
 from stoker.job import Job, JobSpec, JobState, Resources
 from stoker.schedule import Mix, Policy, Snapshot, decide, mix_of, usual_mix
 from stoker.schedule.pool import Pool
+from stoker.topology import ANYWHERE, Level, Topology
 
 GIB = 1 << 30
-MODELS = ("H100", "T4", "910B")
+MODELS = ("H100", "T4", "910B", "H100-1g.10gb")
+WISHES = st.sampled_from(
+    [
+        ANYWHERE,
+        ANYWHERE,
+        Topology(required=Level.LEAF),
+        Topology(preferred=Level.LEAF),
+        Topology(required=Level.NVLINK),
+        Topology(required=Level.POD, preferred=Level.LEAF),
+        Topology(spread=Level.LEAF),
+    ]
+)
+PLACES = st.sampled_from(
+    [{}, {}, {Level.LEAF: "s1", Level.POD: "p1"}, {Level.LEAF: "s2", Level.POD: "p1"}, {Level.LEAF: "s1"}]
+)
 SHAPES = st.builds(
     JobSpec,
     command=st.just(("x",)),
     resources=st.builds(
         Resources,
         accelerators=st.integers(0, 4),
-        models=st.sampled_from([(), (), ("H100",), ("T4", "910B")]),
+        models=st.sampled_from([(), (), ("H100",), ("T4", "910B"), ("mig-1g.10gb",), ("H100-1g.10gb", "T4")]),
         milli=st.sampled_from([1000, 1000, 500, 190]),
         cpus=st.integers(0, 12),
         memory=st.sampled_from([0, 8 * GIB]),
@@ -34,6 +49,7 @@ SHAPES = st.builds(
     exclusive=st.sampled_from([False, False, False, True]),
     engine=st.sampled_from(["", "", "e", "f"]),
     tolerations=st.sampled_from([(), ("edge",)]),
+    topology=WISHES,
 )
 
 
@@ -41,13 +57,18 @@ SHAPES = st.builds(
 def nodes(draw: st.DrawFn, name: str, engine: str) -> Node:
     model = st.sampled_from(MODELS)
     kinds = draw(st.one_of(st.lists(model, max_size=4), model.map(lambda one: [one] * 4)))
-    health = st.sampled_from([Health.OK, Health.OK, Health.FAILED])
+    health = st.sampled_from([Health.OK, Health.OK, Health.OK, Health.DEGRADED, Health.FAILED])
+    joined = draw(st.booleans())
     return Node(
         name,
         engine,
         cpus=draw(st.sampled_from([8, 32])),
         memory=64 * GIB,
-        devices=tuple(Device(index, kind, health=draw(health)) for index, kind in enumerate(kinds)),
+        devices=tuple(
+            Device(index, kind, health=draw(health), nvlink=str(index // 2) if joined else "")
+            for index, kind in enumerate(kinds)
+        ),
+        domains=draw(PLACES),
         schedulable=draw(st.sampled_from([True, True, True, False])),
         taints=draw(st.sampled_from([(), (), ("edge",)])),
         rations_memory=draw(st.booleans()),
