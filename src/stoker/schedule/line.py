@@ -171,10 +171,12 @@ class Line:
     def may_move(self, job: Job, victim: Job) -> bool:
         """Whether `victim`, which runs, may be made to start again elsewhere so that `job` gets in: it loses no
         devices by that."""
-        home, other = self._leaf(job), self._leaf(victim)
-        return other.queue.preemptible is Preemptible.ANYBODY or (
-            home is other and other.queue.preemptible is Preemptible.OWN
-        )
+        preemptible = self._leaf(victim).queue.preemptible
+        return preemptible is Preemptible.ANYBODY or (preemptible is Preemptible.OWN and self.together(job, victim))
+
+    def together(self, job: Job, other: Job) -> bool:
+        """Whether they are of one queue."""
+        return self._leaf(job) is self._leaf(other)
 
     def standing(self, jobs: Sequence[Job]) -> Mapping[int, float]:
         """By job, how many of `jobs` it goes before, as a share, where the policy has an order of its own: else

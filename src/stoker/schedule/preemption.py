@@ -194,7 +194,7 @@ class Preemption:
     def _gathered(
         self, job: Job, spec: JobSpec, victims: Sequence[Candidate], trial: Trial, given: Collection[int]
     ) -> list[tuple[Job, Room]]:
-        """Let `job` in where as much as it needs may be taken, but strewn over nodes that it shares with others:
+        """Let `job` in where as much as it has a right to was borrowed, but strewn over nodes where others stay:
         some of `victims` are ended wherever they are, and who stays is moved into what they leave. The jobs `given`
         make room for a reservation as they end, and are not moved."""
         now, policy = self._snapshot.now, self._snapshot.policy
@@ -209,11 +209,12 @@ class Preemption:
 
         ended: list[Job] = []
         everybody = [one.job for one in victims]
-        trial.only(everybody, everybody)
+        borrowed = [one for one in victims if not self._line.together(job, one.job)]
+        trial.only([one.job for one in borrowed], everybody)
         if most <= 0 or trial.hopeless(spec):
             return []
         trial.only([], everybody)
-        for one in sorted(victims, key=lambda one: (one.cost, one.job.id))[:_GATHERED]:
+        for one in sorted(borrowed, key=lambda one: (one.cost, one.job.id))[:_GATHERED]:
             if not self._line.may_take(job, one.job, [*self._going, *ended]):
                 continue
             ended.append(one.job)
