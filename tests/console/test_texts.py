@@ -123,6 +123,7 @@ def test_every_text_is_used() -> None:
         "move_step",
         "endpoint_cause",
         "endpoint_setting",
+        "endpoint_setting_help",
         *GROUPS_OF_NAMES,
     )
     unused = {
