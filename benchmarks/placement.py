@@ -161,6 +161,8 @@ class Moving(Stoker):
     def __init__(self, machines: list[Machine], tasks: list[Task]) -> None:
         super().__init__(machines, tasks)
         self._on: dict[int, list[Job]] = {}
+        self._placed = 0
+        self._refused: dict[Task, int] = {}  # how many had been placed when nothing helped
         self.arrived = self.moved = 0
 
     def place(self, task: Task) -> bool:
@@ -171,13 +173,17 @@ class Moving(Stoker):
             engine, placements = self._make_room(task, spec)
         if placements:
             self._field.take(spec, engine, placements)
+            self._placed += 1
             self._note(Job(self.arrived, spec, "t", "o", JobState.RUNNING, 0.0), engine, placements)
         return bool(placements)
 
     def _make_room(self, task: Task, spec: JobSpec) -> tuple[str, tuple[Placement, ...]]:
         most = min(MOST_MOVES, task.demand // WORTH_A_MOVE, int(MOVED * self.arrived) - self.moved)
-        relief = relieve(self._field, spec, self._on, most) if most > 0 else None
+        if most <= 0 or self._refused.get(task) == self._placed:
+            return "", ()
+        relief = relieve(self._field, spec, self._on, most)
         if relief is None:
+            self._refused[task] = self._placed
             return "", ()
         for move in relief.moves:
             (row,) = self._field.rows(move.job.engine, move.job.placements)

@@ -9,7 +9,9 @@
 `field` is left as it was. It answers for single jobs and for gangs, whose nodes are made free one after the other.
 Who may be moved is the caller's to say (preemptible, run for long enough, not moved a moment ago). Fewer moves are
 better than cheap ones, cheap ones better than such as leave the pool worth more (`stoker.schedule.worth`). The
-search is bounded: it looks at the `_NODES` nodes that lack least, and tries `_TRIES` ways for each number of moves.
+search is bounded: it looks at the `_NODES` nodes that lack least, leaves alone who would fit nowhere else as things
+are, and tries `_TRIES` ways for each number of moves. When all devices are in use hardly any job fits elsewhere:
+then two that share devices may change places, so that the pieces which are free beside them come together.
 """
 
 from __future__ import annotations
@@ -17,18 +19,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import nsmallest
-from itertools import combinations, islice
+from itertools import chain, combinations, islice
+from typing import NamedTuple
 
 import numpy as np
 
 from stoker.cluster import WHOLE
-from stoker.job import Job, JobSpec, Placement
-from stoker.schedule.field import Field
+from stoker.job import Job, JobSpec, Placement, Resources
+from stoker.schedule.field import Field, Shape, shape_of
 from stoker.topology import Topology
 
 _NODES = 64
 _TRIES = 32
 _WAYS = 4000  # sets of jobs on one node that are looked at
+_EXCHANGE = 2  # moves that it takes when jobs change places
+_KINDS = 1000  # of jobs that could change places: the cheapest ones
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Relief:
 
 @dataclass(frozen=True)
 class _Way:
-    """Jobs on one node whose end would make room."""
+    """Jobs whose end would make room: on one node, or two that change places."""
 
     jobs: tuple[Job, ...]
     lost: float
@@ -125,13 +130,10 @@ def _make_room(
     cost: Callable[[Job], float],
 ) -> list[Moved] | None:
     """The best moves that let `part` in. They are made on `field`."""
-    rows = _near(field, part, on)
+    mobile = _with_somewhere_to_go(field, {row: on[row] for row in _near(field, part, on)}, gone)
     for count in range(1, most + 1):
-        ways = (
-            way
-            for row in rows
-            for way in _ways(field, part, row, [job for job in on[row] if job.id not in gone], count, cost)
-        )
+        exchanges = _exchanges(field, part, on, gone, cost) if count == _EXCHANGE else ()
+        ways = chain(exchanges, *(_ways(field, part, row, jobs, count, cost) for row, jobs in mobile.items()))
         best: tuple[tuple[float, float], list[Moved]] | None = None
         for way in nsmallest(_TRIES, ways, key=lambda way: (way.lost, way.size)):
             tried = _tried(field, part, way)
@@ -144,6 +146,86 @@ def _make_room(
                 field.take(move.job.spec, move.engine, move.placements)
             return best[1]
     return None
+
+
+def _with_somewhere_to_go(field: Field, on: Mapping[int, Sequence[Job]], gone: set[int]) -> dict[int, list[Job]]:
+    """Those of the jobs that would fit on some node as things are, but for those that are `gone`."""
+    fits: dict[Shape, bool] = {}
+
+    def has_room(job: Job) -> bool:
+        shape = shape_of(job.spec)
+        if shape not in fits:
+            fits[shape] = bool(field.fit(job.spec)[1])
+        return fits[shape]
+
+    return {row: [job for job in jobs if job.id not in gone and has_room(job)] for row, jobs in on.items()}
+
+
+def _exchanges(
+    field: Field,
+    part: JobSpec,
+    on: Mapping[int, Sequence[Job]],
+    gone: set[int],
+    cost: Callable[[Job], float],
+) -> Iterator[_Way]:
+    """Pairs such that `part` and the second fit on the device of the first, and the first on that of the second."""
+    need = part.resources
+    if need.accelerators != 1 or need.milli == WHOLE or part.exclusive:
+        return
+    seats = _seats(field, on, gone, cost)
+    if not seats:
+        return
+    row = np.array([seat.row for seat in seats])
+    milli, cpus = np.array([(seat.need.milli, seat.need.cpus) for seat in seats]).T
+    device, free = np.array([seat.free + seat.need.milli for seat in seats]), field.cpus[row] + cpus
+    lost = np.array([seat.lost for seat in seats])
+    admitted, accepted = field.open_to(part)
+    usable = admitted[row] & accepted[[seat.model for seat in seats]]
+    pairs = usable[:, None] & (row[:, None] != row)
+    pairs &= (device[:, None] >= need.milli + milli) & (free[:, None] >= need.cpus + cpus)
+    pairs &= (device >= milli[:, None]) & (free >= cpus[:, None])
+    first, second = np.nonzero(pairs)
+    size = 1000 * (milli[first] + milli[second]) + cpus[first] + cpus[second]
+    for at in np.lexsort((size, lost[first] + lost[second]))[:_TRIES]:
+        one, other = seats[first[at]], seats[second[at]]
+        yield _Way((one.job, other.job), one.lost + other.lost, int(size[at]))
+
+
+class _Seat(NamedTuple):
+    """A job that shares a device."""
+
+    job: Job
+    row: int
+    model: int  # of the device
+    free: int  # thousandths of it that are free beside the job
+    lost: float
+
+    @property
+    def need(self) -> Resources:
+        return self.job.spec.resources
+
+
+def _seats(
+    field: Field, on: Mapping[int, Sequence[Job]], gone: set[int], cost: Callable[[Job], float]
+) -> list[_Seat]:
+    """One of each kind: of those that ask for the same beside as much that is free, on nodes that admit the same,
+    the cheapest one, with most CPUs free on its node."""
+    layout = field.layout
+    kind, _ = layout.kinds
+    best: dict[tuple[object, ...], tuple[tuple[float, float], _Seat]] = {}
+    for row, jobs in on.items():
+        columns = layout.columns[row]
+        for job in jobs:
+            need, devices = job.spec.resources, job.placements[0].devices
+            if need.milli == WHOLE or len(devices) != 1 or devices[0] not in columns or job.id in gone:
+                continue
+            column = columns[devices[0]]
+            model, free, lost = int(layout.model[row, column]), int(field.free[row, column]), cost(job)
+            key = (shape_of(job.spec), model, free, kind[row])
+            rank = (lost, -float(field.cpus[row]))
+            if key not in best or rank < best[key][0]:
+                best[key] = (rank, _Seat(job, row, model, free, lost))
+    return [seat for _, seat in nsmallest(_KINDS, best.values(), key=lambda one: one[0])]
 
 
 def _near(field: Field, part: JobSpec, on: Mapping[int, Sequence[Job]]) -> list[int]:
@@ -229,7 +311,7 @@ class _Node:
 def _tried(field: Field, part: JobSpec, way: _Way) -> tuple[float, list[Moved]] | None:
     """What the pool gains in worth, and the moves; None where one of the jobs fits nowhere else."""
     before = field.worth()
-    jobs = sorted(way.jobs, key=lambda job: (-job.spec.resources.accelerators, -job.spec.resources.cpus))
+    jobs = sorted(way.jobs, key=_largest_first)
     for job in jobs:
         field.give(job.spec, job.engine, job.placements)
     engine, placements = field.fit(part)
@@ -241,6 +323,11 @@ def _tried(field: Field, part: JobSpec, way: _Way) -> tuple[float, list[Moved]] 
     for job in jobs[len(moves) :]:
         field.take(job.spec, job.engine, job.placements)
     return (gained, moves) if len(moves) == len(jobs) else None
+
+
+def _largest_first(job: Job) -> tuple[int, int, float]:
+    need = job.spec.resources
+    return -need.accelerators, -need.milli, -need.cpus
 
 
 def _placed(field: Field, jobs: Iterable[Job]) -> Iterator[Moved]:

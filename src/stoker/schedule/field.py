@@ -31,6 +31,18 @@ _MOST_SCORES = 4_000_000  # of a node by a shape, 13 bytes each
 Shape = tuple[Resources, JobKind, bool, str, tuple[str, ...], tuple[str, ...], bool]
 
 
+def shape_of(spec: JobSpec) -> Shape:
+    return (
+        spec.resources,
+        spec.kind if len(spec.resources.models) > 1 else JobKind.TASK,  # it matters for the speed alone
+        spec.exclusive,
+        spec.engine,
+        spec.sites,
+        spec.tolerations,
+        away_from_here(spec),
+    )
+
+
 @dataclass
 class _Scores:
     """What a shape thinks of every node."""
@@ -262,15 +274,7 @@ class Field:
     # what a job thinks of the nodes
 
     def _scored(self, spec: JobSpec) -> _Scores:
-        shape: Shape = (
-            spec.resources,
-            spec.kind if len(spec.resources.models) > 1 else JobKind.TASK,  # it matters for the speed alone
-            spec.exclusive,
-            spec.engine,
-            spec.sites,
-            spec.tolerations,
-            away_from_here(spec),
-        )
+        shape = shape_of(spec)
         scores = self._scores.get(shape)
         if scores is None:
             scores = self._scores[shape] = self._inherited(shape) or self._unscored(spec)
