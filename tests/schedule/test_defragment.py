@@ -83,6 +83,37 @@ def test_nobody_moves_where_that_lets_nothing_in() -> None:
     assert relieve(Pool().at([node("a"), node("b")], jobs), spec(4), {}, 2) is None
 
 
+def shares(number: int, name: str, device: int, milli: int) -> Job:
+    return runs(number, name, (device,), milli=milli)
+
+
+def test_two_that_share_devices_change_places() -> None:
+    """200 are free beside 500 and 300 on each device: 400 fit when the 500 are on one and the 300 on the other."""
+    sizes = ((1, "a", 500), (2, "a", 300), (3, "b", 500), (4, "b", 300))
+    jobs = [shares(number, name, 0, milli) for number, name, milli in sizes]
+    pool = [node("a", gpus=1), node("b", gpus=1)]
+    relief = solve(pool, jobs, spec(1, milli=400))
+    assert relief is not None
+    one, other = relief.moves
+    assert {one.job.spec.resources.milli, other.job.spec.resources.milli} == {500, 300}
+    assert (one.placements, other.placements) == (other.job.placements, one.job.placements)
+    assert one.placements != other.placements
+    assert solve(pool, jobs, spec(1, milli=400), most=1) is None
+
+
+def test_the_cheaper_ones_change_places() -> None:
+    jobs = [
+        shares(2 * device + at, name, 0, milli)
+        for device, name in enumerate("abc")
+        for at, milli in enumerate((500, 300))
+    ]
+    lost = {2: 2.0, 5: 1.0}  # the larger one on b and the smaller one on c
+    pool = [node(name, gpus=1) for name in "abc"]
+    relief = solve(pool, jobs, spec(1, milli=400), cost=lambda job: lost.get(job.id, 9.0))
+    assert relief is not None
+    assert (sorted(move.job.id for move in relief.moves), relief.lost) == ([2, 5], 3.0)
+
+
 JOBS = st.tuples(
     st.integers(0, 3), st.integers(0, 12), st.sampled_from([1000, 1000, 500, 250]), st.sampled_from("ef")
 )

@@ -33,7 +33,7 @@ _NODES = 64
 _TRIES = 32
 _WAYS = 4000  # sets of jobs on one node that are looked at
 _EXCHANGE = 2  # moves that it takes when jobs change places
-_KINDS = 1000  # of jobs that could change places: the cheapest ones
+_SEATS = 1000  # jobs that could change places: the cheapest ones
 
 
 @dataclass(frozen=True)
@@ -208,11 +208,11 @@ class _Seat(NamedTuple):
 def _seats(
     field: Field, on: Mapping[int, Sequence[Job]], gone: set[int], cost: Callable[[Job], float]
 ) -> list[_Seat]:
-    """One of each kind: of those that ask for the same beside as much that is free, on nodes that admit the same,
-    the cheapest one, with most CPUs free on its node."""
+    """Of those that ask for the same beside as much that is free, on nodes that admit the same, the cheapest on
+    each of two nodes; the nodes with most CPUs free, where all are as cheap."""
     layout = field.layout
-    kind, _ = layout.kinds
-    best: dict[tuple[object, ...], tuple[tuple[float, float], _Seat]] = {}
+    admit, _ = layout.kinds
+    kinds: dict[tuple[object, ...], dict[int, _Seat]] = {}
     for row, jobs in on.items():
         columns = layout.columns[row]
         for job in jobs:
@@ -220,12 +220,16 @@ def _seats(
             if need.milli == WHOLE or len(devices) != 1 or devices[0] not in columns or job.id in gone:
                 continue
             column = columns[devices[0]]
-            model, free, lost = int(layout.model[row, column]), int(field.free[row, column]), cost(job)
-            key = (shape_of(job.spec), model, free, kind[row])
-            rank = (lost, -float(field.cpus[row]))
-            if key not in best or rank < best[key][0]:
-                best[key] = (rank, _Seat(job, row, model, free, lost))
-    return [seat for _, seat in nsmallest(_KINDS, best.values(), key=lambda one: one[0])]
+            seat = _Seat(job, row, int(layout.model[row, column]), int(field.free[row, column]), cost(job))
+            by_row = kinds.setdefault((shape_of(job.spec), seat.model, seat.free, admit[row]), {})
+            if row not in by_row or seat.lost < by_row[row].lost:
+                by_row[row] = seat
+
+    def rank(seat: _Seat) -> tuple[float, float]:
+        return seat.lost, -float(field.cpus[seat.row])
+
+    two = (seat for by_row in kinds.values() for seat in nsmallest(2, by_row.values(), key=rank))
+    return nsmallest(_SEATS, two, key=rank)
 
 
 def _near(field: Field, part: JobSpec, on: Mapping[int, Sequence[Job]]) -> list[int]:
