@@ -43,7 +43,7 @@ PUBLISHED = {
 ASKED = 1.3  # demand over capacity
 COVERED = 0.95  # of the tasks are of typical kinds
 MOVED = 0.01  # of the tasks that came may have been moved
-MOST_MOVES = 2  # for one task
+MOST_MOVES = 3  # for one task
 WORTH_A_MOVE = 100  # thousandths of devices that each move has to let in
 
 

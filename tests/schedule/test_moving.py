@@ -32,6 +32,28 @@ def test_the_cheaper_one_goes_to_the_other_node_so_that_the_large_one_gets_in() 
     assert result.waits[1].message == "its room is being made: waits for job 3 to end"
 
 
+def sharing(job: Job, milli: int) -> Job:
+    return dataclasses.replace(
+        job,
+        spec=dataclasses.replace(job.spec, resources=dataclasses.replace(job.spec.resources, milli=milli)),
+    )
+
+
+def test_two_that_share_devices_change_places_for_a_third() -> None:
+    """200 thousandths are free on either device; 400 fit where the 300 of both are."""
+    held = [
+        sharing(running(number, (name, 0, 1), priority=50, time_limit=1e6), milli)
+        for number, name, milli in ((2, "a", 500), (3, "a", 300), (4, "b", 500), (5, "b", 300))
+    ]
+    nodes = [node("a", 1), node("b", 1)]
+    result = plan(nodes, [sharing(waiting(1, 1), 400)], held)
+    gone, came = sorted(result.moves, key=lambda move: -move.job.spec.resources.milli)
+    assert [move.job.spec.resources.milli for move in (gone, came)] == [500, 300]
+    assert (gone.placements, came.placements) == (came.job.placements, gone.job.placements)
+    assert {move.buys for move in result.moves} == {"lets job 1 in"}
+    assert plan(nodes, [sharing(waiting(1, 1), 400)], held, Policy(moves=1, min_runtime=0.0)).moves == []
+
+
 def test_both_rooms_are_kept_until_both_are_in() -> None:
     first, second = scattered()
     going = dataclasses.replace(stopping(second, 1), moves=True)
