@@ -140,6 +140,7 @@ class App:
             Consumption(queue_store, job_store),
             self.topology.over,
             policy_store.get,
+            self._lent,
         )
         self.policy = PolicyDesk(policy_store, self.dispatcher.wake, self.changes)
         self.topology.wake = self.dispatcher.wake
@@ -242,6 +243,9 @@ class App:
             self.changes,
             (self.endpoints.reconcile, self.shipments.advance, self.notebooks.sweep),
         )
+
+    def _lent(self) -> set[int]:
+        return self.endpoints.lent()
 
     def nodes(self, who: Account) -> tuple[Node, ...]:
         require(who, Role.VIEWER, "see the nodes")

@@ -16,6 +16,8 @@ class ReplicaState(StrEnum):
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"  # takes no new requests
+    ASLEEP = "asleep"  # its weights are in the host's memory, its devices are lent
+    WAKING = "waking"  # it wants its devices back
     FAILED = "failed"  # its job ended by itself; kept until it is replaced
 
 
@@ -51,6 +53,7 @@ class Scaling:
     window: float = 300.0  # seconds that the load has to be low before a replica goes
     idle: float = 900.0  # with a floor of 0: seconds without a request before the last replica goes
     hold: float = 120.0  # with a floor of 0: seconds that a request waits for a replica
+    sleep: int = 0  # replicas that sleep instead of going, where their engine can
 
     def __post_init__(self) -> None:
         if not 0 <= self.floor <= self.ceiling <= MOST_REPLICAS or not self.ceiling:
@@ -64,6 +67,8 @@ class Scaling:
                 raise BadInput(f"{name} of {value:g} was given; it must be above zero", param="scaling")
         if not 0 <= self.reserve <= MOST_REPLICAS or not 0 <= self.window <= 86400.0:
             raise BadInput("a reserve cannot be negative, and a window is 0 s to one day", param="scaling")
+        if not 0 <= self.sleep <= MOST_REPLICAS:
+            raise BadInput(f"{self.sleep} may sleep; allowed is 0 to {MOST_REPLICAS}", param="scaling")
         if not 0 <= self.idle <= 86400.0 or not 0 <= self.hold <= 3600.0:
             raise BadInput("idle is 0 s to one day, and hold 0 s to one hour", param="scaling")
 
@@ -108,7 +113,7 @@ class Endpoint:
     @property
     def alive(self) -> tuple[Replica, ...]:
         """Replicas of the answering version that take requests or are about to."""
-        up = (ReplicaState.STARTING, ReplicaState.READY)
+        up = (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.WAKING)
         return tuple(one for one in self.replicas if one.version == self.version and one.state in up)
 
     @property

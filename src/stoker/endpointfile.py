@@ -56,6 +56,7 @@ def spelled(settings: EndpointSettings) -> dict[str, str]:
         "window": _spelled_duration(scaling.window),
         "idle": _spelled_duration(scaling.idle),
         "hold": _spelled_duration(scaling.hold),
+        "sleep": str(scaling.sleep),
         "queue": settings.queue,
     }
 
@@ -122,5 +123,6 @@ _FIELDS: Mapping[str, Callable[[str, Any], Any]] = {
     "window": duration,
     "idle": duration,
     "hold": duration,
+    "sleep": count,
 }
 FIELDS = (*_FIELDS, "queue")

@@ -167,8 +167,8 @@ def test_a_key_is_written_whole(app: App, monkeypatch: pytest.MonkeyPatch) -> No
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", full)
         with pytest.raises(OSError, match="No space"):
-            app.endpoints._key_file("occasion")
-    key = app.endpoints._key_file("occasion")
+            app.endpoints._keys.file("occasion")
+    key = app.endpoints._keys.file("occasion")
     assert len(key.read_text()) > 30
     assert key.stat().st_mode & 0o777 == 0o600
 

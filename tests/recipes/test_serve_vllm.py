@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stoker.recipes.serve_vllm import Config, command
+from stoker.recipes.serve_vllm import Config, command, environment
 from stoker.serve.engines import ENGINES
 from tests.recipes.tiny_services import KEY, run_recipe, start_service, wait_ready
 
@@ -84,6 +84,14 @@ def test_the_key_is_not_on_the_command_line(model: Path, monkeypatch: pytest.Mon
     assert line[line.index("--tensor-parallel-size") + 1] == "2"
     assert line[line.index("--max-model-len") + 1] == "4096"
     assert not any(KEY in word for word in line)
+
+
+def test_sleep_mode_is_only_on_where_it_was_asked_for(model: Path) -> None:
+    awake, sleeps = Config(str(model), "big"), Config(str(model), "big", sleep=True)
+    assert "--enable-sleep-mode" not in command(awake, "http://127.0.0.1:8000")
+    assert "--enable-sleep-mode" in command(sleeps, "http://127.0.0.1:8000")
+    assert "VLLM_SERVER_DEV_MODE" not in environment(awake)
+    assert environment(sleeps)["VLLM_SERVER_DEV_MODE"] == "1"
 
 
 def test_every_engine_has_its_recipe() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stoker.endpoint import Endpoint, Replica, ReplicaState
+from stoker.endpoint import Endpoint, Replica, ReplicaState, Scaling
 from stoker.job import Job, JobKind, JobSpec, JobState
 from stoker.serve.decide import (
     BACKOFF_S,
@@ -13,11 +13,14 @@ from stoker.serve.decide import (
     Forget,
     GiveUpCandidate,
     Ready,
+    Rouse,
+    Sleep,
     Snapshot,
     Start,
     Stop,
     Switch,
     Unready,
+    Wake,
     decide,
 )
 
@@ -117,6 +120,35 @@ def test_a_version_without_replicas_can_be_a_candidate_again() -> None:
     assert decide(Snapshot(replace(endpoint, candidate=1), {})) == (Start(1),)
     ready = replace(endpoint, candidate=1, switch=True, replicas=(replica(1, 1),))
     assert decide(Snapshot(ready, {1: job(1)})) == (Switch(1),)
+
+
+def test_so_many_sleep_instead_of_going() -> None:
+    leaving = replica(2, 1, ReplicaState.DRAINING, since=10.0), replica(3, 1, ReplicaState.DRAINING, since=11.0)
+    endpoint = replace(EMPTY, version=1, scaling=Scaling(1, 3, sleep=1), replicas=(replica(1, 1), *leaving))
+    jobs = {number: job(number) for number in (1, 2, 3)}
+    late = 11.0 + DRAIN_S
+    assert decide(Snapshot(endpoint, jobs, sleepers=frozenset(jobs), now=late)) == (Sleep(2), Stop(3))
+    assert decide(Snapshot(endpoint, jobs, now=late)) == (Stop(2), Stop(3))
+    old = replace(endpoint, version=2, replicas=(replica(4, 2), leaving[0]))
+    assert decide(Snapshot(old, {**jobs, 4: job(4)}, sleepers=frozenset(jobs), now=late)) == (Stop(2),)
+
+
+def test_one_that_sleeps_is_woken_before_another_is_started() -> None:
+    asleep = replica(2, 1, ReplicaState.ASLEEP)
+    endpoint = replace(EMPTY, version=1, wanted=3, scaling=Scaling(1, 3, sleep=1), replicas=(replica(1, 1), asleep))
+    jobs = {1: job(1), 2: job(2)}
+    assert decide(Snapshot(endpoint, jobs)) == (Wake(2), Start(1))
+    waking = replace(endpoint, replicas=(replica(1, 1), replica(2, 1, ReplicaState.WAKING)))
+    assert decide(Snapshot(waking, jobs)) == (Rouse(2), Start(1))
+    assert decide(Snapshot(replace(waking, wanted=1), jobs)) == (Rouse(2),)  # first awake, then let go
+
+
+def test_one_that_sleeps_ends_with_its_endpoint_and_starts_anew_where_its_process_did() -> None:
+    asleep = replica(1, 1, ReplicaState.ASLEEP)
+    endpoint = replace(EMPTY, version=1, wanted=0, scaling=Scaling(0, 1, sleep=1), replicas=(asleep,))
+    assert decide(Snapshot(endpoint, {1: job(1)})) == ()
+    assert decide(Snapshot(replace(endpoint, version=None), {1: job(1)})) == (Stop(1),)
+    assert decide(Snapshot(endpoint, {1: job(1, attempt=2)})) == (Unready(1),)
 
 
 def test_a_stopped_endpoint_lets_everything_go() -> None:

@@ -17,6 +17,7 @@ from stoker.cli.scaling import (
     Queue,
     Replicas,
     Reserve,
+    Sleep,
     Target,
     Tpot,
     Ttft,
@@ -101,6 +102,8 @@ def _scaling(endpoint: Endpoint) -> list[tuple[str, str]]:
         objective.append(t("each further one within {span}", span=f"{1000 * wish.tpot:g} ms"))
     if wish.reserve:
         objective.append(t("{count} ready above the need", count=wish.reserve))
+    if wish.sleep:
+        objective.append(t("{count} sleep instead of going", count=wish.sleep))
     asleep = []
     if wish.floor == 0:
         asleep = [(t("to none"), t("after {idle} without a request; the next waits up to {hold}",
@@ -158,6 +161,7 @@ def deploy(
     window: Window = "",
     idle: Idle = "",
     hold: Hold = "",
+    sleep: Sleep = None,
     queue: Queue = "",
     json: AsJson = False,
 ) -> None:
@@ -167,7 +171,9 @@ def deploy(
     Without any of these it is served as it was so far, at first by one replica.
     """
     settings = read_settings_file(file) if file else EndpointSettings()
-    scaling = changed(settings.scaling, replicas, least, most, target, ttft, tpot, reserve, window, idle, hold)
+    scaling = changed(
+        settings.scaling, replicas, least, most, target, ttft, tpot, reserve, window, idle, hold, sleep
+    )
     asked = scaling if file or scaling != Scaling() or replicas else None
     found = connect().endpoints.deploy(name, version, scaling=asked, queue=queue or settings.queue)
     if json:
@@ -196,13 +202,16 @@ def scale(
     window: Window = "",
     idle: Idle = "",
     hold: Hold = "",
+    sleep: Sleep = None,
     queue: Queue = "",
     json: AsJson = False,
 ) -> None:
     """Change how many replicas serve it; what is not given stays as it is."""
     client = connect()
     settings = read_settings_file(file) if file else EndpointSettings(client.endpoints.get(name).scaling)
-    scaling = changed(settings.scaling, replicas, least, most, target, ttft, tpot, reserve, window, idle, hold)
+    scaling = changed(
+        settings.scaling, replicas, least, most, target, ttft, tpot, reserve, window, idle, hold, sleep
+    )
     found = client.endpoints.scale(name, scaling, queue=queue or settings.queue)
     if json:
         print_json(found)

@@ -28,6 +28,7 @@ Idle = Annotated[
     str, typer.Option(help="With --min 0: the last replica goes after so long without a request: 15m.")
 ]
 Hold = Annotated[str, typer.Option(help="With --min 0: a request waits so long for a replica: 2m.")]
+Sleep = Annotated[int | None, typer.Option(min=0, help="So many replicas sleep instead of going, where it can be.")]
 Queue = Annotated[str, typer.Option(help="Queue of its replicas.")]
 
 
@@ -41,7 +42,7 @@ def read_settings_file(file: Path) -> EndpointSettings:
 
 def changed(
     scaling: Scaling, replicas: int | None, least: int | None, most: int | None, target: float | None, ttft: str,
-    tpot: float | None, reserve: int | None, window: str, idle: str, hold: str,
+    tpot: float | None, reserve: int | None, window: str, idle: str, hold: str, sleep: int | None,
 ) -> Scaling:  # fmt: skip
     """`scaling` with what the options say."""
     given = {
@@ -52,6 +53,7 @@ def changed(
         "window": parse_duration(window) if window else None,
         "idle": parse_duration(idle) if idle else None,
         "hold": parse_duration(hold) if hold else None,
+        "sleep": sleep,
     }
     other = {name: value for name, value in given.items() if value is not None}
     return replace(bounded(scaling, replicas, least, most), **other)  # type: ignore[arg-type]

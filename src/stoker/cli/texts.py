@@ -329,6 +329,7 @@ ZH: Mapping[str, str] = {
     "measured, {count} times (p50 / p95): devices after {a} / {b}, answers after {c} / {d}":
         "实测 {count} 次（p50 / p95）：加速器 {a} / {b} 后到位，{c} / {d} 后可应答",
     "{count} ready above the need": "另备 {count} 个就绪副本",
+    "{count} sleep instead of going": "{count} 个副本休眠而不释放",
     "to none": "缩容到零",
     "after {idle} without a request; the next waits up to {hold}":
         "空闲 {idle} 后；下一个请求最多等待 {hold}",

@@ -31,6 +31,7 @@ class Settings(BaseModel):
     window: str = ""
     idle: str = ""
     hold: str = ""
+    sleep: str = ""
     queue: str = ""
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from stoker.account import Account, Role
 from stoker.clock import Clock
 from stoker.cluster import Node
 from stoker.control.changes import Changes
 from stoker.control.jobs import JobDesk
+from stoker.control.replica_keys import ReplicaKeys, drop
 from stoker.control.replicas import recipe_spec, replica_spec
 from stoker.control.rights import platform, require, sees
 from stoker.control.routes import Routes
+from stoker.control.sleepers import Sleepers
 from stoker.endpoint import MOST_REPLICAS, Endpoint, EndpointSettings, Replica, ReplicaState, Scaling
 from stoker.errors import Away, BadInput, Conflict, NotFound, StokerError
 from stoker.home import Home
@@ -38,11 +37,14 @@ from stoker.serve.decide import (
     Forget,
     GiveUpCandidate,
     Ready,
+    Rouse,
+    Sleep,
     Snapshot,
     Start,
     Stop,
     Switch,
     Unready,
+    Wake,
     decide,
 )
 from stoker.store.artifacts import Artifacts
@@ -78,11 +80,12 @@ class EndpointDesk:
         self._registry = registry
         self._artifacts = artifacts
         self._attachments = attachments
-        self._home = home
+        self._keys = ReplicaKeys(home)
         self._clock = clock
         self._changes = changes
         self._largest_node = largest_node
         self._routes = Routes()
+        self._sleepers = Sleepers(jobs)
         self._in_flight: Mapping[int, int] = {}
         self._refresh_routes()
 
@@ -153,6 +156,12 @@ class EndpointDesk:
     def patience(self, name: str) -> float:
         """Seconds that a request for `name` may wait for a replica; 0 where none is started for it."""
         return self._routes.patience(name)
+
+    # for the scheduler: in memory
+
+    def lent(self) -> set[int]:
+        """Jobs of replicas that sleep: their devices are others'."""
+        return self._routes.lent()
 
     # for lending: in memory, until something changes
 
@@ -267,7 +276,7 @@ class EndpointDesk:
         lost = [one for one in after.replicas if one.job not in known]
         self._jobs.cancel([one.job for one in lost], PLATFORM)
         for one in lost:
-            Path(one.key_file).unlink(missing_ok=True)
+            drop(one)
 
     def _remove_if_done(self, kept: KeptEndpoint) -> None:
         endpoint = kept.endpoint
@@ -289,7 +298,8 @@ class EndpointDesk:
         self._find_ways(endpoint, jobs)
         told_errors = {job: text for job, text in errors.items() if text}
         busy = frozenset(job for job in jobs if self._in_flight.get(job))
-        return Snapshot(endpoint, jobs, urls, told_errors, busy, self._clock.now())
+        able = frozenset(job.id for job in jobs.values() if self._sleepers.able(job))
+        return Snapshot(endpoint, jobs, urls, told_errors, busy, able, self._clock.now())
 
     def _with_displaced(self, endpoint: Endpoint) -> Endpoint:
         """Who goes for a replica that starts may be back on fewer nodes before it answers."""
@@ -317,13 +327,19 @@ class EndpointDesk:
             case Start(version):
                 return self._start(endpoint, version, revision)
             case Ready(job, attempt, url):
-                if _state(endpoint, job) is ReplicaState.STARTING:
+                if _replica(endpoint, job).state is ReplicaState.STARTING:
                     endpoint = returned(endpoint, self._jobs.get(job, PLATFORM), now)
                 return with_replica(endpoint, job, state=ReplicaState.READY, attempt=attempt, url=url, since=now)
             case Unready(job):
                 return with_replica(endpoint, job, state=ReplicaState.STARTING, url="", since=now)
             case Drain(job):
                 return with_replica(endpoint, job, state=ReplicaState.DRAINING, since=now)
+            case Sleep(job):
+                return self._sleepers.doze(endpoint, _replica(endpoint, job), now)
+            case Wake(job):
+                return with_replica(endpoint, job, state=ReplicaState.WAKING, since=now, displaced=0)
+            case Rouse(job):
+                return self._sleepers.rouse(endpoint, _replica(endpoint, job), now, self.lent())
             case Stop(job):
                 self._jobs.cancel([job], PLATFORM)
                 return endpoint
@@ -342,7 +358,7 @@ class EndpointDesk:
         # save, the platform finds the job it had submitted instead of submitting another.
         number = sum(one.version == version for one in endpoint.replicas)
         occasion = f"endpoint/{endpoint.name}/{endpoint.created_at}/{revision}/{version}/{number}"
-        key_file = self._key_file(occasion)
+        key_file = self._keys.file(occasion)
         registered = self._registry.version(endpoint.name, version)
         attached = self._attachments.lay(
             occasion, {SPEC: recipe_spec(endpoint, registered, self._artifacts), SERVICE_KEY: key_file}
@@ -353,20 +369,10 @@ class EndpointDesk:
         replica = Replica(job.id, version, since=self._clock.now(), key_file=str(key_file))
         return replace(endpoint, replicas=(*endpoint.replicas, replica))
 
-    def _key_file(self, occasion: str) -> Path:
-        self._home.secrets.mkdir(mode=0o700, exist_ok=True)
-        file = self._home.secrets / hashlib.sha256(occasion.encode()).hexdigest()[:16]
-        if not file.exists():  # whole or not at all: a replica with an empty key would serve everybody
-            partial = file.with_suffix(".new")
-            partial.touch(mode=0o600)
-            partial.write_text(secrets.token_urlsafe(32))
-            partial.replace(file)
-        return file
-
     def _forget(self, endpoint: Endpoint, job: int) -> Endpoint:
         for replica in endpoint.replicas:
-            if replica.job == job and replica.key_file:
-                Path(replica.key_file).unlink(missing_ok=True)
+            if replica.job == job:
+                drop(replica)
         self._routes.forget(job)
         return replace(endpoint, replicas=tuple(one for one in endpoint.replicas if one.job != job))
 
@@ -385,14 +391,14 @@ class EndpointDesk:
         self._routes.refresh(kept.endpoint for kept in self._store.all())
 
 
-def _state(endpoint: Endpoint, job: int) -> ReplicaState | None:
-    return next((one.state for one in endpoint.replicas if one.job == job), None)
+def _replica(endpoint: Endpoint, job: int) -> Replica:
+    return next(one for one in endpoint.replicas if one.job == job)
 
 
 def _patience(endpoint: Endpoint) -> float:
     """A starting replica announces itself in a file: look often. Draining and backing off go by the clock."""
     states = {replica.state for replica in endpoint.replicas}
-    if ReplicaState.STARTING in states:
+    if states & {ReplicaState.STARTING, ReplicaState.WAKING}:
         return 0.1
     if states & {ReplicaState.DRAINING, ReplicaState.FAILED}:
         return 1.0

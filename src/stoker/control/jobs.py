@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from stoker.account import Account, Role
 from stoker.clock import Clock
 from stoker.control.changes import Changes
 from stoker.control.loop import Dispatcher
+from stoker.control.preemption import preempt
 from stoker.control.rights import require, require_sight, sees
 from stoker.control.roster import Roster, able
 from stoker.control.submission import drafts_of
@@ -28,6 +30,7 @@ from stoker.units import format_duration
 from stoker.why import explain
 
 _STREAMS = ("stdout", "stderr")
+_HOLDING = (JobState.STARTING, JobState.RUNNING, JobState.STOPPING)
 _PAGE = 1000  # longest list in one answer
 _TAIL_BYTES = 4096
 _TELEMETRY_BYTES = 64 << 20
@@ -176,6 +179,25 @@ class JobDesk:
         """Jobs that were ended so that this one gets in, and have not started again."""
         return self._store.displaced_for(job_id)
 
+    @property
+    def decides(self) -> bool:
+        """Whether it is this process that places jobs."""
+        return self._dispatcher.passed_at > 0.0
+
+    def decided_since(self, moment: float) -> bool:
+        """Whether a whole pass of this process has begun after `moment`: none that knew less is under way."""
+        return self._dispatcher.passed_at > moment
+
+    def beside(self, job: Job) -> list[Job]:
+        """Active jobs that hold a device of `job` too."""
+        active = self._store.find(Filter(states=_HOLDING), limit=sys.maxsize)
+        return [one for one in active if one.id != job.id and one.engine == job.engine and _share_devices(one, job)]
+
+    def preempt(self, jobs: Sequence[Job], why: str) -> None:
+        """Ask that these go, and run again later; for the platform itself."""
+        if preempt(self._store, [job.id for job in jobs], why, self._clock.now()):
+            self._moved()
+
     def homed(self, spec: JobSpec, who: Account) -> JobSpec:
         """`spec` as it would be queued; raises as `submit` does."""
         (found,) = self._homed([spec], who)
@@ -309,6 +331,11 @@ def _check_deadlines(specs: Sequence[JobSpec], now: float) -> None:
             when = f"in {format_duration(left)}" if left > 0 else f"past since {format_duration(-left)}"
             needs = f"; the job may take {format_duration(spec.time_limit)}" if spec.time_limit else ""
             raise Unfit(f'job "{spec.name}" cannot keep its deadline, which is {when}{needs}', param="deadline")
+
+
+def _share_devices(one: Job, other: Job) -> bool:
+    mine = {(place.node, device) for place in one.placements for device in place.devices}
+    return any((place.node, device) in mine for place in other.placements for device in place.devices)
 
 
 def _digest(specs: Sequence[JobSpec]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from stoker.clock import Clock
@@ -60,11 +60,13 @@ class Dispatcher:
         consumption: Consumption | None = None,
         placed: Callable[[Iterable[Node]], tuple[Node, ...]] = tuple,
         policy: Callable[[], Policy] = Policy,
+        lent: Callable[[], Collection[int]] = tuple,
     ) -> None:
         """`drains`: the nodes that the platform keeps closed, read anew in every pass. `order` makes the order of a
         job that is handed over; None: what the job itself says. `queues` are read anew in every pass as well;
         `consumption` counts what is used of them. `placed` lays over the nodes what administrators say of where
-        they are. `policy` is read anew in every pass."""
+        they are. `policy` is read anew in every pass. `lent`: jobs that run
+        without their devices, which others may have."""
         self._store = store
         self._drains = drains
         self._placed = placed
@@ -81,6 +83,7 @@ class Dispatcher:
         self._usage: Usage = {}
         self._credits = Credits()  # begins with nothing when the platform does
         self._policy = policy
+        self._lent = lent
         self._past = Past(store)
         self._saves = Saves(store, roster, clock)
         self._wake = threading.Event()
@@ -170,7 +173,7 @@ class Dispatcher:
         self._apply(plan, snapshot)
         self._credits.note(snapshot, plan)
         self._breath = _breath(plan)
-        self._seen = replace(snapshot, pending=self._ledger.pending(), active=self._ledger.active())
+        self._seen = replace(snapshot, pending=self._ledger.pending(), active=self._holding())
         self.decided = self._seen, replace(plan, starts=(), fails={})
         self.passed_at = began
         return self._next_due(plan)
@@ -247,15 +250,20 @@ class Dispatcher:
         for job in self._saves.news(self._ledger.active()):
             self._ledger.note(job)
 
+    def _holding(self) -> list[Job]:
+        """The active jobs that hold their devices."""
+        lent = self._lent()
+        return [job for job in self._ledger.active() if job.id not in lent]
+
     def _count_use(self, now: float) -> None:
         """What was held since the last pass, by those that ran at its end."""
         if self._consumption is not None:
             quantity = Quantity(self._fleet.nodes(), ())
-            self._usage = self._consumption.until(now, self._queues(), self._ledger.active(), quantity)
+            self._usage = self._consumption.until(now, self._queues(), self._holding(), quantity)
 
     def _snapshot(self) -> Snapshot:
         now, policy = self._clock.now(), self._policy()
-        pending, active = self._ledger.pending(), self._ledger.active()
+        pending, active = self._ledger.pending(), self._holding()
         served = self._past.served(policy, (*pending, *active))
         nodes = self.nodes()
         return Snapshot(

@@ -13,18 +13,25 @@ from stoker.serve.engines import engine_named
 from stoker.store.artifacts import Artifacts
 from stoker.store.attachments import SERVICE_KEY, SPEC
 
+SLEEPS = "stoker/sleeps"  # label of a replica whose engine was started so that it can sleep
 RETRIES = 5  # a replica that dies is started again so often before the endpoint starts another
 
 
 def recipe_spec(endpoint: Endpoint, version: ModelVersion, artifacts: Artifacts) -> str:
     """What the recipe that serves is told. It has no output: it leaves nothing."""
-    return json.dumps({"config": {"model": artifacts.location(version.artifact), "alias": endpoint.name}})
+    config = {"model": artifacts.location(version.artifact), "alias": endpoint.name}
+    return json.dumps({"config": {**config, **({"sleep": True} if _sleeps(endpoint, version) else {})}})
+
+
+def _sleeps(endpoint: Endpoint, version: ModelVersion) -> bool:
+    return endpoint.scaling.sleep > 0 and engine_named(version.engine).sleeps
 
 
 def replica_spec(endpoint: Endpoint, version: ModelVersion, attached: str, largest: Node | None) -> JobSpec:
     """A service job; `largest` is the node it may grow to, None when no engine has answered yet."""
     engine = engine_named(version.engine)
     on_device = bool(largest and largest.devices) and "gpu" in engine.devices
+    sleeps = {SLEEPS: "yes"} if _sleeps(endpoint, version) else {}
     return JobSpec(
         name=f"{endpoint.name}@{version.version}",
         command=(sys.executable, "-m", f"stoker.recipes.{engine.recipe}", SPEC),
@@ -40,5 +47,5 @@ def replica_spec(endpoint: Endpoint, version: ModelVersion, attached: str, large
         engine=endpoint.engine,
         queue=endpoint.queue,
         attached=attached,
-        labels={"stoker/endpoint": endpoint.name, "stoker/version": str(version.version)},
+        labels={"stoker/endpoint": endpoint.name, "stoker/version": str(version.version), **sleeps},
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
+from stoker.control.replica_keys import secret_of
 from stoker.endpoint import Endpoint, Replica, ReplicaState
 from stoker.errors import NotFound
 
@@ -51,6 +51,11 @@ class Routes:
             raise NotFound.named("model", name, [plain])
         return [replica for replica in mine if replica.state is ReplicaState.READY]
 
+    def lent(self) -> set[int]:
+        """Jobs of replicas that sleep: their devices are others'."""
+        replicas = [one for endpoint in self._endpoints.values() for one in endpoint.replicas]
+        return {one.job for one in replicas if one.state is ReplicaState.ASLEEP}
+
     def patience(self, name: str) -> float:
         """Seconds that a request for `name` may wait for a replica; 0 where none is started for it."""
         plain, _, version = name.partition("@")
@@ -62,14 +67,7 @@ class Routes:
     def _routed(self, endpoint: Endpoint) -> Endpoint:
         """With its keys, and the addresses at which this machine reaches the replicas."""
         replicas = tuple(
-            replace(one, secret=_secret(one), url=self._ways.get((one.job, one.attempt), one.url))
+            replace(one, secret=secret_of(one), url=self._ways.get((one.job, one.attempt), one.url))
             for one in endpoint.replicas
         )
         return replace(endpoint, replicas=replicas)
-
-
-def _secret(replica: Replica) -> str:
-    try:
-        return Path(replica.key_file).read_text() if replica.key_file else ""
-    except FileNotFoundError:
-        return ""

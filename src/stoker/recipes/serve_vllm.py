@@ -48,6 +48,7 @@ class Config:
     port: int = 0  # 0 takes a free one
     drain_s: float = 1.5  # how long SIGTERM waits for running requests
     load_timeout_s: float = 1800.0  # a large model takes minutes to read and compile
+    sleep: bool = False  # it can be put to sleep; that opens vLLM's development endpoints, which ask for no key
     python: str = ""  # the interpreter that has vLLM; empty takes this one
     options: Sequence[str] = ()  # further arguments of vLLM, as on its command line
 
@@ -64,7 +65,7 @@ def run(stage: stage.Stage[Config]) -> NoReturn:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     probe.phase("load", Path(config.model).name)
-    child = subprocess.Popen(command(config, url), env=_environment())
+    child = subprocess.Popen(command(config, url), env=environment(config))
     try:
         if _wait_healthy(child, url, stopping, config.load_timeout_s):
             probe.ready(url, serves=config.alias)
@@ -82,13 +83,18 @@ def command(config: Config, url: str) -> list[str]:
     arguments = ["--model", config.model, "--served-model-name", config.alias, "--host", host, "--port", port]
     arguments += ["--max-num-seqs", str(config.slots), "--tensor-parallel-size", str(config.gpus)]
     arguments += ["--max-model-len", str(config.context)] if config.context else []
+    arguments += ["--enable-sleep-mode"] if config.sleep else []
     return [config.python or sys.executable, "-m", _MODULE, *arguments, *config.options]
 
 
-def _environment() -> dict[str, str]:
+def environment(config: Config) -> dict[str, str]:
     """The key goes through the environment: a command line is shown to everybody on the machine."""
     key = os.environ.get(KEY)
-    return {**os.environ, **({"VLLM_API_KEY": key} if key else {})}
+    given = {"VLLM_API_KEY": key} if key else {}
+    development = (
+        {"VLLM_SERVER_DEV_MODE": "1"} if config.sleep else {}
+    )  # /sleep, /wake_up and /is_sleeping are behind it
+    return {**os.environ, **given, **development}
 
 
 def _free_port(host: str) -> int:

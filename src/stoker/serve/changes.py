@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stoker.endpoint import Endpoint, Scaling
+from stoker.endpoint import Endpoint, Replica, ReplicaState, Scaling
 from stoker.job import Job
 from stoker.reclaim import KEPT, Return
 
@@ -57,6 +57,13 @@ def returned(endpoint: Endpoint, job: Job, now: float) -> Endpoint:
         return endpoint
     took = Return(now, came.displaced, job.started_at - job.submitted_at, now - job.submitted_at)
     return replace(endpoint, returns=(*endpoint.returns[1 - KEPT :], took))
+
+
+def awake(endpoint: Endpoint, replica: Replica, roused_at: float, now: float) -> Endpoint:
+    """With a replica that slept ready again, which remembers how long that took."""
+    took = Return(now, replica.displaced, roused_at - replica.since, now - replica.since)
+    endpoint = replace(endpoint, returns=(*endpoint.returns[1 - KEPT :], took))
+    return with_replica(endpoint, replica.job, state=ReplicaState.READY, since=now, displaced=0)
 
 
 def with_replica(endpoint: Endpoint, job: int, **changes: object) -> Endpoint:

@@ -12,6 +12,8 @@ DRAIN_S = 30.0  # a draining replica is stopped after so long, once it has finis
 LONGEST_DRAIN_S = 900.0  # and after so long whatever it does
 BACKOFF_S = 30.0  # a replica that failed at once is replaced after so long
 SHORT_LIFE_S = 60.0
+_ALIVE = (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.WAKING)
+_LISTENING = (ReplicaState.READY, ReplicaState.ASLEEP, ReplicaState.WAKING)
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Snapshot:
     urls: Mapping[int, str] = field(default_factory=dict)  # job -> where its present attempt listens
     errors: Mapping[int, str] = field(default_factory=dict)  # job -> what it said went wrong
     busy: frozenset[int] = frozenset()  # jobs of replicas that are answering somebody
+    sleepers: frozenset[int] = frozenset()  # jobs of replicas whose devices may be lent while they sleep
     now: float = 0.0
 
 
@@ -45,6 +48,27 @@ class Unready:
 
 @dataclass(frozen=True)
 class Drain:
+    job: int
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Let it sleep; where it cannot, stop it."""
+
+    job: int
+
+
+@dataclass(frozen=True)
+class Wake:
+    """From now on it wants its devices back."""
+
+    job: int
+
+
+@dataclass(frozen=True)
+class Rouse:
+    """Get its devices back, then tell its engine; where it cannot be, stop it."""
+
     job: int
 
 
@@ -77,7 +101,7 @@ class GiveUpCandidate:
     message: str
 
 
-Action = Start | Ready | Unready | Drain | Stop | Failed | Forget | Switch | GiveUpCandidate
+Action = Start | Ready | Unready | Drain | Sleep | Wake | Rouse | Stop | Failed | Forget | Switch | GiveUpCandidate
 
 
 def decide(snapshot: Snapshot) -> tuple[Action, ...]:
@@ -107,16 +131,28 @@ def _follow(replica: Replica, snapshot: Snapshot) -> Iterator[Action]:
         yield from _ended(replica, job, snapshot)
     elif replica.state is ReplicaState.DRAINING:
         if _drained(replica, snapshot):
-            yield from _stop(job)
+            yield from [Sleep(job.id)] if _may_sleep(replica, snapshot) else _stop(job)
     elif replica.version not in _wanted(snapshot.endpoint):
         if replica.state is ReplicaState.READY:
             yield Drain(replica.job)
         else:
             yield from _stop(job)
-    elif replica.state is ReplicaState.READY and not _lives(replica, job):
+    elif replica.state in _LISTENING and not _lives(replica, job):
         yield Unready(replica.job)
+    elif replica.state is ReplicaState.WAKING:
+        yield Rouse(replica.job)
     elif replica.state is ReplicaState.STARTING and job.state is JobState.RUNNING and replica.job in snapshot.urls:
         yield Ready(replica.job, job.attempt, snapshot.urls[replica.job])
+
+
+def _may_sleep(replica: Replica, snapshot: Snapshot) -> bool:
+    """Whether there is a bed left for it: of those that are about to sleep the first ones get one."""
+    endpoint = snapshot.endpoint
+    if replica.version != endpoint.version or replica.job not in snapshot.sleepers:
+        return False
+    in_bed = [one for one in endpoint.replicas if one.state in (ReplicaState.ASLEEP, ReplicaState.WAKING)]
+    before = [one for one in endpoint.replicas if one.state is ReplicaState.DRAINING and one.since < replica.since]
+    return len(in_bed) + len(before) < endpoint.scaling.sleep
 
 
 def _drained(replica: Replica, snapshot: Snapshot) -> bool:
@@ -165,19 +201,20 @@ def _candidate(snapshot: Snapshot) -> Iterator[Action]:
 def _scale(version: int, wanted: int, snapshot: Snapshot) -> Iterator[Action]:
     mine = [replica for replica in snapshot.endpoint.replicas if replica.version == version]
     failed = [replica for replica in mine if replica.state is ReplicaState.FAILED]
-    alive = [
-        replica
-        for replica in mine
-        if replica.state in (ReplicaState.STARTING, ReplicaState.READY) and not _ended_now(replica, snapshot)
-    ]
+    alive = [replica for replica in mine if replica.state in _ALIVE and not _ended_now(replica, snapshot)]
     for replica in alive[wanted:]:
-        yield Drain(replica.job)
+        if replica.state is not ReplicaState.WAKING:  # once it is awake it can be let go
+            yield Drain(replica.job)
     if any(_too_soon(replica, snapshot) for replica in mine if _ended_now(replica, snapshot)):
         return
     yield from (Forget(replica.job) for replica in failed)
     back = [replica for replica in mine if _can_come_back(replica, snapshot)][: max(0, wanted - len(alive))]
     yield from (Ready(replica.job, replica.attempt, replica.url) for replica in back)
-    yield from (Start(version) for _ in range(wanted - len(alive) - len(back)))
+    missing = wanted - len(alive) - len(back)
+    asleep = [one for one in mine if one.state is ReplicaState.ASLEEP and not _ended_now(one, snapshot)]
+    asleep = asleep[: max(0, missing)]
+    yield from (Wake(replica.job) for replica in asleep)
+    yield from (Start(version) for _ in range(missing - len(asleep)))
 
 
 def _can_come_back(replica: Replica, snapshot: Snapshot) -> bool:

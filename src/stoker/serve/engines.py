@@ -14,6 +14,7 @@ class ServingEngine:
     recipe: str  # module in stoker.recipes that starts it as a service job
     formats: tuple[str, ...]  # of artifacts: "gguf", "hf", "adapter"
     devices: tuple[str, ...]  # "cpu", "gpu"; a replica gets a device only where its engine makes use of one
+    sleeps: bool = False  # it can free its devices and keep its weights in the host's memory
 
 
 ENGINES: Mapping[str, ServingEngine] = {
@@ -21,7 +22,7 @@ ENGINES: Mapping[str, ServingEngine] = {
     for engine in (
         ServingEngine("llama.cpp", "serve_llama", ("gguf",), ("cpu",)),
         ServingEngine("torch", "serve_torch", ("adapter", "hf"), ("cpu", "gpu")),
-        ServingEngine("vllm", "serve_vllm", ("hf",), ("gpu",)),
+        ServingEngine("vllm", "serve_vllm", ("hf",), ("gpu",), sleeps=True),
     )
 }
 
