@@ -7,12 +7,14 @@ service (alibaba-v2026-GenAI/qps.csv; peak: all I nodes). As muri/experiment.md 
 themselves every 30 minutes and take 60 s to start again. *static*: training has its T nodes. *lending*: all T + I
 nodes are one pool. How many replicas there are decides `schedule.lend`, as on a running platform, from the load of
 each five minutes; a replica is a job of high priority that displaces the cheapest training jobs when no node is
-free.
+free, and answers a minute after its start. Work is what the trace calls duration.
 
 Everything else is the scheduler of production. Under `first` training jobs come in order and fill what is free, and
 never displace each other: so the two are told apart by lending alone. Under `likely` those that are likely to end
-soon go first. `saves` says that jobs save themselves when told to go, which most frameworks can. Printed: mean JCT
-and queueing of training, minutes in which inference had less than it needed, preemptions and work done twice.
+soon go first. `elastic` says that jobs on several nodes run on any part of these too, as much slower. `saves` says
+that jobs save themselves when told to go, which most frameworks can. Printed: mean JCT and queueing of training,
+minutes in which inference had less than it needed, preemptions (moves of training and growing included) and work
+done twice.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ class Result:
     outcome: Outcome
 
 
-def trained(trace: Trace, nodes: int, *, saves: bool, slower: float = 1.0) -> list[TracedJob]:
+def trained(trace: Trace, nodes: int, *, saves: bool, elastic: bool, slower: float = 1.0) -> list[TracedJob]:
     """Jobs that may be preempted; none asks for more than the nodes of training.
 
     `slower`: by how much the reader has lengthened work beyond the trace's own durations.
@@ -64,6 +66,7 @@ def trained(trace: Trace, nodes: int, *, saves: bool, slower: float = 1.0) -> li
             spec=replace(
                 job.spec,
                 nodes=min(job.spec.nodes, nodes),
+                min_nodes=1 if elastic and job.spec.nodes > 1 else 0,
                 preemptible=True,
                 checkpoint_every=SAVED_EVERY_S,
                 checkpoint_signal="USR1" if saves else "",
@@ -112,14 +115,15 @@ def experiment(folder: Path, setup: str, most: int) -> dict[str, Result]:
     print("| | mean JCT | times | queueing | times | demand unmet, min | preemptions | lost, GPU-hours |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     found: dict[str, Result] = {}
-    for told, saves, policy, lent in (
-        ("static, first", False, FIRST, False),
-        ("lending, first", False, FIRST, True),
-        ("static, likely", False, LIKELY, False),
-        ("lending, likely", False, LIKELY, True),
-        ("lending, likely, saves", True, LIKELY, True),
+    for told, saves, elastic, policy, lent in (
+        ("static, first", False, False, FIRST, False),
+        ("lending, first", False, False, FIRST, True),
+        ("static, likely", False, False, LIKELY, False),
+        ("lending, likely", False, False, LIKELY, True),
+        ("lending, likely, elastic", False, True, LIKELY, True),
+        ("lending, likely, saves", True, False, LIKELY, True),
     ):
-        jobs = trained(trace, own, saves=saves, slower=slower)
+        jobs = trained(trace, own, saves=saves, elastic=elastic, slower=slower)
         found[told] = run(jobs, own + others, policy, inference) if lent else run(jobs, own, policy)
         print(_row(told, found[told], found["static, first"]), flush=True)
     return found

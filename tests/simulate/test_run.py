@@ -102,7 +102,7 @@ def test_what_is_not_offered_would_not_have_started(jobs: list[TracedJob], polic
 def test_what_is_held_adds_up(jobs: list[TracedJob]) -> None:
     """Device-seconds by job, by moment and by queue are the same."""
     outcome = run(jobs)
-    by_job = sum(one.devices * one.served for one in outcome.jobs)
+    by_job = sum(one.held for one in outcome.jobs)
     by_moment = sum(before.busy * (after.at - before.at) for before, after in pairwise(outcome.moments))
     by_queue = sum(
         held * (after - at) for series in outcome.held.values() for (at, held), (after, _) in pairwise(series)
@@ -122,6 +122,18 @@ def test_one_job_after_the_other() -> None:
     assert measures.allocation == pytest.approx(1.0)
     assert measures.completion.mean == pytest.approx((105 + 150) / 2)
     assert measures.makespan == 160
+
+
+def test_an_elastic_job_runs_on_what_there_is_and_as_fast() -> None:
+    """Two of three nodes are free: it does two thirds of its work in a second, then grows at what that costs."""
+    first, second = job(1, 0, 300, 4), job(2, 0, 1200, 12)
+    spec = replace(second.spec, min_nodes=1, preemptible=True, checkpoint_signal="USR1", checkpoint_lead=0.0)
+    outcome = run([first, replace(second, spec=spec)], Policy(restart=10.0, min_runtime=0.0))
+    small, elastic = outcome.jobs
+    assert (small.ended_at, elastic.started_at, elastic.preemptions) == (300, 0, 1)
+    assert elastic.ended_at == 300 + 10 + (1200 - 200)
+    assert elastic.held == 300 * 8 + 1010 * 12
+    assert [moment.busy for moment in outcome.moments if moment.at == 0] == [12]
 
 
 def test_a_start_is_in_the_durations_of_a_trace_and_a_second_one_is_not() -> None:

@@ -50,7 +50,7 @@ def measure(outcome: Outcome) -> Measures:
     """Replicas of inference count as held devices; all else is about the jobs of the trace."""
     jobs = [job for job in outcome.jobs if not job.serving]
     ended = [job for job in jobs if job.ended_at is not None]
-    held = math.fsum(job.devices * job.served for job in jobs)
+    held = math.fsum(job.held for job in jobs)
     begin = min((job.submitted_at for job in jobs), default=0.0)
     makespan = max((job.ended_at or 0.0 for job in ended), default=0.0) - begin
     due = [job for job in jobs if job.deadline is not None]
@@ -116,7 +116,7 @@ def slowdowns(outcome: Outcome) -> list[tuple[str, float]]:
 def _held(jobs: Sequence[JobOutcome]) -> dict[str, float]:
     found: dict[str, float] = {}
     for job in jobs:
-        found[job.tenant] = found.get(job.tenant, 0.0) + job.devices * job.served
+        found[job.tenant] = found.get(job.tenant, 0.0) + job.held
     return found
 
 

@@ -25,7 +25,8 @@ class JobOutcome:
     started_at: float | None  # for the first time; None: it never did
     ended_at: float | None
     work: float  # seconds
-    served: float  # seconds that it held its devices
+    served: float  # seconds that it held devices
+    held: float  # device-seconds
     lost: float  # seconds of work done twice
     starting: float  # seconds
     preemptions: int
@@ -98,13 +99,14 @@ class Recorder:
     def took(self, job: Job, course: Course, now: float) -> None:
         self._waiting.pop(job.id)
         self._change(job, 1)
-        self._queue(job.id, course.traced.devices, 0.0, now)
+        self._queue(job.id, _placed(job), _placed(job) - course.traced.devices, now)
         self._note(now)
 
     def released(self, job: Job, now: float) -> None:
         """Its devices are free again; it waits again until told that it has ended."""
         self._change(job, -1)
-        self._queue(job.id, -self._courses[job.id][0].traced.devices, 0.0, now)
+        placed = _placed(job)  # an elastic job may have less than it asks for
+        self._queue(job.id, -placed, self._courses[job.id][0].traced.devices - placed, now)
         self._wait(job.id, now)
 
     def ended(self, course: Course, now: float) -> None:
@@ -211,12 +213,17 @@ class Recorder:
             ended_at=None if course.ended_at is None else course.ended_at - self._origin,
             work=one.work,
             served=course.served,
+            held=course.held,
             lost=course.lost,
             starting=course.starting,
             preemptions=course.preemptions,
             deadline=one.deadline,
             serving=one.serving,
         )
+
+
+def _placed(job: Job) -> float:
+    return job.spec.resources.milli * sum(len(one.devices) for one in job.placements) / WHOLE
 
 
 def _append(series: list[tuple[float, float]], at: float, value: float) -> None:
