@@ -141,6 +141,17 @@ def test_an_equal_is_ended_for_one_that_needs_half_of_its_time_and_not_for_one_t
         assert victims(plan([node("a")], [job], [held], policy)) == gone
 
 
+@pytest.mark.parametrize(("had", "gone"), [(0.0, {1: [2]}), (700.0, {1: [2]}), (1100.0, {})])
+def test_each_turn_is_as_long_as_those_before_it(had: float, gone: dict[int, list[int]]) -> None:
+    """It has run for 1,000 s this time, and for `had` before."""
+    policy = dataclasses.replace(AT_ONCE, order=Order.SHORTEST, preempt=Whom.EQUALS, turn=100.0)
+    held = running(2, ("a", 0, 8), age=1000.0, priority=50)
+    job = waiting(1, 8, priority=50, time_limit=60.0)
+    result = decide(Snapshot(NOW, [node("a")], [job], [held], policy=policy, served={2: had}))
+    assert victims(result) == gone
+    assert result.wake_at == (None if gone else NOW + had - 1000.0)
+
+
 @pytest.mark.parametrize(("priority", "after"), [(60, 60.0), (50, 500.0)])
 def test_one_that_starts_is_looked_at_again_once_it_may_be_displaced(priority: int, after: float) -> None:
     policy = Policy(

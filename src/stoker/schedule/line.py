@@ -34,6 +34,7 @@ class Line:
         self._turn = snapshot.policy.turn if snapshot.policy.preempt is Preempt.EQUALS else None
         self._turns_end = math.inf
         self._since = snapshot.since
+        self._served = snapshot.served
         self._changes = [queue.next_change(snapshot.now) for queue in snapshot.queues]
         self._quantity = Quantity(snapshot.nodes, snapshot.queues)
         self._root = root_of(snapshot, self._quantity)
@@ -187,13 +188,18 @@ class Line:
         worst_first = sorted(jobs, key=lambda job: (job.spec.priority, -ranks[job.id], -job.id))
         return {job.id: at / len(jobs) for at, job in enumerate(worst_first)}
 
+    def turn_of(self, job: Job) -> float:
+        """Seconds that equals leave `job` alone once it has begun: each turn is as long as all before it together,
+        so that a job of any length is only displaced a few times."""
+        return max(self._turn or 0.0, self._served.get(job.id, 0.0))
+
     def _after_its_turn(self, job: Job, victim: Job) -> bool:
         """Whether the policy's order puts `job` far before `victim`, an equal that has had its turn."""
         if self._turn is None or self._rank is None or victim.started_at is None:
             return False
         if job.spec.priority != victim.spec.priority:
             return False
-        over = victim.started_at + self._turn
+        over = victim.started_at + self.turn_of(victim)
         if over > self._now:
             self._turns_end = min(self._turns_end, over)
             return False

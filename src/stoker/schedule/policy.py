@@ -31,7 +31,7 @@ class Preempt(StrEnum):
 
     NEVER = "never"
     LOWER = "lower"  # preemptible jobs of lower priority, and of queues above what they deserve
-    EQUALS = "equals"  # also preemptible jobs that `order` puts behind it, at most once in a `turn`
+    EQUALS = "equals"  # also preemptible jobs that `order` puts far behind it, after their `turn`
 
 
 class Backfill(StrEnum):
@@ -73,7 +73,7 @@ class Policy:
     preempt: Preempt = Preempt.LOWER  # whom a waiting job may displace
     min_runtime: _Seconds = 60.0  # that a started job is left alone
     turn: Annotated[float, Bounds(0.0, 30 * _DAY, tuned=True, log=True)] = (
-        3600.0  # seconds until equals may displace it
+        3600.0  # seconds until equals may displace it, at first
     )
     checkpoint_every: _Seconds = 30 * _DAY  # at most so much is lost of a job that tells nothing
     restart: _Seconds = 60.0  # that a job loses when it is placed anew

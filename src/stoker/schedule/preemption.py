@@ -290,7 +290,7 @@ class Preemption:
             if other.spec.priority > job.spec.priority or other.spec.queue != job.spec.queue:
                 self.wake_at = min(self.wake_at, now + least)
             elif policy.preempt is policies.Preempt.EQUALS and other.spec.priority == job.spec.priority:
-                self.wake_at = min(self.wake_at, now + max(least, policy.turn))
+                self.wake_at = min(self.wake_at, now + max(least, self._line.turn_of(job)))
 
     def _ended_for(self, job: Job) -> Sequence[Job]:
         return [going for going in self._going if going.gives_way_to == job.id]
