@@ -193,6 +193,23 @@ def test_who_has_waited_too_long_gets_the_room_made_for_him_before_a_higher_prio
     assert [start.job.id for start in decide(calm).starts] == [31]
 
 
+def test_room_that_is_being_made_pushes_nobody_back_who_has_waited_too_long() -> None:
+    """Two devices of `b` are free, and are among the three for which job 30 has waited too long."""
+    queue = (Queue("q", patience=100.0),)
+    overdue = dataclasses.replace(queued(waiting(30, 3, priority=10), "q"), submitted_at=NOW - 1000)
+    urgent = dataclasses.replace(queued(waiting(31, 2, priority=80), "q"), submitted_at=NOW - 10)
+    holds = queued(running(1, ("a", 0, 1), ("b", 0, 1), priority=10, time_limit=9000.0), "q")
+    snapshot = Snapshot(NOW, [node("a", 2), node("b", 3)], [overdue, urgent], [holds], policy=AT_ONCE, queues=queue)
+    result = decide(snapshot)
+    assert victims(result) == {31: [1]}
+    assert result.reserved[30].placements[0].node == "b"
+    going = decide(dataclasses.replace(snapshot, now=NOW + 1, active=[stopping(holds, 31)]))
+    assert not going.starts
+    gone = dataclasses.replace(snapshot, now=NOW + 30, pending=[overdue, urgent, requeued(stopping(holds, 31))])
+    starts = decide(dataclasses.replace(gone, active=[])).starts
+    assert {start.job.id: start.placements[0].node for start in starts} == {30: "b", 31: "a"}
+
+
 def test_while_they_end_nobody_else_gets_what_is_free_already() -> None:
     """Half of the gang's room is free, and a small job would fit into it."""
     going = stopping(running(2, ("a", 0, 8)), 1)

@@ -75,7 +75,7 @@ def decide(snapshot: Snapshot, kept: Pool | None = None) -> Plan:
         Preemption(snapshot, line),
     )
     ready = [job for job in snapshot.pending if _ready(job, state)]
-    claimed = {job.id for job in state.preemption.claimants(ready) if _claim(job, state)}
+    claimed = _claimed(ready, state)
     for mover in state.preemption.movers():
         if (room := state.preemption.coming(mover, line.narrowed(mover), state.pool)) is not None:
             _kept_for(mover, room, state)
@@ -157,18 +157,47 @@ def _array_is_full(job: Job, state: _Pass) -> bool:
     return bool(limit) and job.array_id is not None and state.in_array[job.array_id] >= limit
 
 
+def _claimed(ready: Sequence[Job], state: _Pass) -> set[int]:
+    """Start or keep the room of those for whom others were ended, behind that of who is overdue for longest."""
+    claimants = state.preemption.claimants(ready)
+    if not claimants:
+        return set()
+    state.reservation = _of_overdue(ready, {job.id for job in claimants}, state)
+    claimed = {job.id for job in claimants if _claim(job, state)}
+    state.reservation = None  # its turn comes
+    return claimed
+
+
+def _of_overdue(ready: Sequence[Job], claimants: set[int], state: _Pass) -> _Reservation | None:
+    """The place of the job that has waited longest beyond its queue's patience, if it cannot start now."""
+    since = {job.id: state.line.overdue_since(job) for job in ready if job.id not in claimants}
+    first = min((job for job in ready if job.id in since), key=lambda job: (since[job.id], job.id), default=None)
+    if first is None or not math.isfinite(since[first.id]) or state.line.refuses(first) is not None:
+        return None
+    spec = least(state.line.narrowed(first))
+    return None if state.pool.fit(spec)[1] else _reserve(spec, state)
+
+
 def _claim(job: Job, state: _Pass) -> bool:
     """Start `job`, for which others were ended, or keep its room until they are gone; False: it waits its turn."""
     if _array_is_full(job, state):
         return False
+    if _claim_room(job, state):
+        return True
+    behind, state.reservation = state.reservation, None  # it has to be pushed back: nobody is ended in vain
+    return behind is not None and _claim_room(job, state)
+
+
+def _claim_room(job: Job, state: _Pass) -> bool:
     spec = state.line.narrowed(job)
     now = _sized(job, state)
     if state.line.refuses(now) is None:
-        engine, placements = state.pool.fit(state.line.narrowed(now))
+        sized = state.line.narrowed(now)
+        engine, placements = _placements(sized, _shape(sized, state), state)
         if placements:
             _start(job, engine, placements, state)
             return True
-    room = state.preemption.coming(job, spec, state.pool)
+    room = state.preemption.coming(job, spec, state.pool, _behind(state))
     if room is not None:
         state.waits[job.id] = _kept_for(job, room, state)
     return room is not None
@@ -182,6 +211,12 @@ def _room_made(job: Job, spec: JobSpec, shape: _Shape, state: _Pass) -> Wait | N
     for one, room in rooms:
         _kept_for(one, room, state)
     return rooms[0][1].wait if rooms else None
+
+
+def _behind(state: _Pass) -> Kept | None:
+    """What may not be pushed back."""
+    kept = None if state.snapshot.policy.backfill is Backfill.GREEDY else state.reservation
+    return None if kept is None else Kept(kept.left, kept.given)
 
 
 def _kept_for(job: Job, room: Room, state: _Pass) -> Wait:

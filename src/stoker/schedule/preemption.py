@@ -152,9 +152,10 @@ class Preemption:
             claimed, key=lambda job: (job.moves, self._line.overdue_since(job), -job.spec.priority, job.id)
         )
 
-    def coming(self, job: Job, spec: JobSpec, pool: Field) -> Room | None:
-        """Where `job`, for which others were ended, starts when all who are being ended are gone."""
-        trial = self._trial(job, pool, None)
+    def coming(self, job: Job, spec: JobSpec, pool: Field, kept: Kept | None = None) -> Room | None:
+        """Where `job`, for which others were ended, starts when all who are being ended are gone, without pushing
+        back what is `kept`."""
+        trial = self._trial(job, pool, kept)
         fitting = largest(spec, lambda one: bool(trial.fit(one)[1]))
         if fitting is None:
             return None
