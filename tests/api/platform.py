@@ -61,8 +61,8 @@ class Site:
 
 
 @contextmanager
-def open_site(folder: Path, *, settings: ServerSettings | None = None) -> Iterator[Site]:
-    app = App.open(folder, devices="H100:8", cpus=8)
+def open_site(folder: Path, *, settings: ServerSettings | None = None, devices: str = "H100:8") -> Iterator[Site]:
+    app = App.open(folder, devices=devices, cpus=8)
     secret = app.accounts.bootstrap()
     assert secret
     app.start()
