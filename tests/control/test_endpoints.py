@@ -11,6 +11,7 @@ import pytest
 from stoker.account import Account, Role
 from stoker.app import App
 from stoker.control.rights import platform
+from stoker.control.routes import Routes
 from stoker.endpoint import Endpoint, EndpointSettings, Replica, ReplicaState, Scaling
 from stoker.engine import Key
 from stoker.errors import Away, Conflict, NotFound
@@ -145,6 +146,20 @@ def test_a_version_that_is_not_there_is_unknown_and_one_that_comes_is_not(app: A
             app.endpoints.route(name, "speech")
     app.endpoints.deploy("bot", 2, ANN)
     assert app.endpoints.route("bot@2", "speech") == []
+
+
+def test_a_replica_on_another_machine_gets_no_request_before_a_way_there_is_known() -> None:
+    there = Replica(7, 1, ReplicaState.READY, attempt=2, url="http://0.0.0.0:9")
+    endpoint = Endpoint("bot", "speech", "ann", version=1, wanted=1, created_at=0.0, replicas=(there,))
+    routes = Routes()
+    routes.refresh([endpoint])
+    assert routes.route("bot", "speech") == []
+    routes.reach({(7, 1): "http://10.0.0.1:9"})  # of the attempt before
+    routes.refresh([endpoint])
+    assert routes.route("bot", "speech") == []
+    routes.reach({(7, 2): "http://10.0.0.2:9"})
+    routes.refresh([endpoint])
+    assert [one.url for one in routes.route("bot", "speech")] == ["http://10.0.0.2:9"]
 
 
 def test_another_tenants_endpoint_and_model_look_as_if_there_were_none(app: App) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from stoker.control.replica_keys import secret_of
 from stoker.endpoint import Endpoint, Replica, ReplicaState
 from stoker.errors import NotFound
+from stoker.job_environment import ANY_ADDRESS
 
 
 class Routes:
@@ -66,8 +67,12 @@ class Routes:
 
     def _routed(self, endpoint: Endpoint) -> Endpoint:
         """With its keys, and the addresses at which this machine reaches the replicas."""
-        replicas = tuple(
-            replace(one, secret=secret_of(one), url=self._ways.get((one.job, one.attempt), one.url))
-            for one in endpoint.replicas
-        )
-        return replace(endpoint, replicas=replicas)
+        return replace(endpoint, replicas=tuple(map(self._reached, endpoint.replicas)))
+
+    def _reached(self, replica: Replica) -> Replica:
+        """One that listens on all addresses of another machine is not ready before a way there is known: here its
+        address would be this machine's own."""
+        way = self._ways.get((replica.job, replica.attempt))
+        if way is None and replica.state is ReplicaState.READY and f"//{ANY_ADDRESS}:" in replica.url:
+            return replace(replica, state=ReplicaState.STARTING)
+        return replace(replica, secret=secret_of(replica), url=way or replica.url)
