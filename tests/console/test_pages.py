@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import httpx
@@ -13,6 +14,7 @@ from stoker.console.jobs import LOG_CHUNK
 from stoker.console.texts import catalogue
 from stoker.endpoint import EndpointSettings
 from stoker.job import JobSpec, JobState
+from stoker.store.jobs import JobStore
 from tests.console import scene
 from tests.console.crowd import crowded
 from tests.console.page import Page
@@ -116,6 +118,15 @@ def test_a_running_job_shows_measured_beside_expected(furnished: Platform) -> No
     assert "expected 11,300 (10,700 – 11,900) tokens/s" in page.text
     assert "step 610 of 984" in page.text
     assert "12 of 26 tokens trained on" in page.text
+
+
+def test_a_job_shows_when_it_last_saved_itself(furnished: Platform) -> None:
+    (job,) = furnished.app.jobs.resolve("finetune-asr", furnished.admin)
+    JobStore(furnished.app.database).note_saved([dataclasses.replace(job, checkpointed_at=job.started_at)])
+    for language, told in (("en", "Last saved"), ("zh", "最近保存")):
+        with furnished.visitor(language=language) as visitor:
+            assert told in look(visitor, "/jobs/finetune-asr").text
+            assert told not in look(visitor, "/jobs/train-vit").text
 
 
 def test_a_waiting_job_says_why_in_the_readers_language(furnished: Platform) -> None:
