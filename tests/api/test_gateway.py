@@ -115,7 +115,7 @@ async def test_counts_tokens_by_key() -> None:
     assert (row.key, row.tenant, row.model) == ("ak-ann", "speech", "support")
     assert (row.requests, row.prompt_tokens, row.completion_tokens) == (2, 14, 6)
     assert site.gateway.meter.usage("vision") == []
-    text = exposition(site.gateway.meter, site.gateway.in_flight)
+    text = exposition(site.gateway.meter, site.gateway.in_flight, site.gateway.held)
     assert 'stoker_gateway_requests_total{tenant="speech",endpoint="support",code="200"} 2' in text
     assert 'stoker_gateway_duration_seconds_count{tenant="speech",endpoint="support"} 2' in text
 
@@ -354,6 +354,8 @@ async def test_a_request_waits_for_the_replica_that_is_started_for_it() -> None:
         whole = [asyncio.create_task(client.post(CHAT, json=HELLO)) for _ in range(2)]
         stream = asyncio.create_task(streamed())
         await until(lambda: site.gateway.held["support"] == 3)
+        text = exposition(site.gateway.meter, site.gateway.in_flight, site.gateway.held)
+        assert 'stoker_gateway_held{endpoint="support"} 3' in text
         beyond = await client.post(CHAT, json=HELLO)
         assert (beyond.status_code, beyond.headers["retry-after"]) == (503, "2")
         assert "3 requests wait" in error_of(beyond)["message"]
@@ -361,6 +363,19 @@ async def test_a_request_waits_for_the_replica_that_is_started_for_it() -> None:
         assert [(await one).status_code for one in whole] == [200, 200]
         assert "hello" in await stream
         assert not site.gateway.held
+
+
+async def test_a_hold_is_not_taken_for_a_slow_first_token() -> None:
+    """Lending would start further replicas because the first one had to be started."""
+    site = Site(patience=lambda _model: 20.0)
+    async with open_site(site) as client, engine(says("hello")) as url:
+        asking = asyncio.create_task(client.post(CHAT, json={**HELLO, "stream": True}))
+        await until(lambda: site.gateway.held["support"])
+        site.add(url)
+        assert (await asking).status_code == 200
+        meter = site.gateway.meter
+        (from_arrival,), (from_hold,) = meter.first_bytes.values(), meter.first_tokens.values()
+        assert from_hold.total < from_arrival.total
 
 
 async def test_who_waits_too_long_is_told_and_who_leaves_is_not_counted_any_more() -> None:

@@ -48,6 +48,7 @@ class _Exchange:
     route: Route = NOWHERE
     status: int = 0  # what went back to the caller; 0 while nothing has
     first_byte: float = 0.0
+    held: float = 0.0  # seconds that it waited until there was a replica
 
     async def head(self, status: int, content_type: bytes, *more: tuple[bytes, bytes]) -> None:
         self.status = status
@@ -137,7 +138,7 @@ class Gateway:
             replicas = self._route_to(call.model, account)  # asked again each time: a swap may be going on
             replica = self._replicas.choose(replicas, tries)
             if replica is None:
-                await self._held.wait(
+                exchange.held += await self._held.wait(
                     call.model,
                     lambda: bool(self._route_to(call.model, account)),
                     since=exchange.started,
@@ -160,7 +161,8 @@ class Gateway:
             self.meter.used(account, exchange.route, tokens)
             if call.stream and exchange.status == 200:
                 first, now = exchange.first_byte, perf_counter()
-                self.meter.streamed(exchange.route, first - exchange.started, now - first, tokens.completion)
+                waited = first - exchange.started - exchange.held  # a start is no sign of too few replicas
+                self.meter.streamed(exchange.route, waited, now - first, tokens.completion)
             return
 
     async def _ask(self, replica: Replica, call: Call, exchange: _Exchange, *, last: bool) -> Tokens:

@@ -20,8 +20,8 @@ class Held:
         self._most = most
         self.waiting: Counter[str] = Counter()  # by the endpoint's name
 
-    async def wait(self, model: str, there: Callable[[], bool], *, since: float, patience: float) -> None:
-        """Returns when a replica of `model` is `there`.
+    async def wait(self, model: str, there: Callable[[], bool], *, since: float, patience: float) -> float:
+        """Returns when a replica of `model` is `there`, with the seconds that it took.
 
         Raises Away when there is none `patience` seconds after `since` (of perf_counter), or when too many wait.
         """
@@ -31,11 +31,13 @@ class Held:
         if self.waiting[endpoint] >= self._most:
             raise Away(f'"{model}" is starting, and {self._most} requests wait for it; try again in a few seconds')
         self.waiting[endpoint] += 1
+        began = perf_counter()
         try:
             while not there():
                 if perf_counter() - since >= patience:
                     raise Away(f'"{model}" has not started within {patience:g} s; try again in a few seconds')
                 await asyncio.sleep(_LOOK_S)
+            return perf_counter() - began
         finally:
             self.waiting[endpoint] -= 1
             if not self.waiting[endpoint]:

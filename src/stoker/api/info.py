@@ -55,7 +55,7 @@ def usage(request: Request, who: Caller) -> Response:
 def gateway_metrics(request: Request, who: Caller) -> Response:
     """The gateway's counters for Prometheus: the caller's tenant, or all for an admin."""
     gateway = _gateway(request)
-    text = exposition(gateway.meter, gateway.in_flight, _scope(who))
+    text = exposition(gateway.meter, gateway.in_flight, gateway.held, _scope(who))
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -94,12 +94,16 @@ def _sum(rows: Mapping[Route, Histogram], routes: Iterable[Route]) -> list[int]:
     return counts
 
 
-def exposition(meter: Meter, in_flight: Mapping[int, int], tenant: str | None = None) -> str:
+def exposition(
+    meter: Meter, in_flight: Mapping[int, int], held: Mapping[str, int], tenant: str | None = None
+) -> str:
     """Prometheus' text format 0.0.4; with a `tenant`, only that tenant's rows."""
-    return "\n".join(_lines(meter, in_flight, tenant)) + "\n"
+    return "\n".join(_lines(meter, in_flight, held, tenant)) + "\n"
 
 
-def _lines(meter: Meter, in_flight: Mapping[int, int], tenant: str | None) -> Iterator[str]:
+def _lines(
+    meter: Meter, in_flight: Mapping[int, int], held: Mapping[str, int], tenant: str | None
+) -> Iterator[str]:
     yield from _family("requests_total", "counter", "Requests by endpoint and status.")
     for (route, status), count in sorted(meter.requests.items()):
         if tenant in (None, route.tenant):
@@ -120,7 +124,7 @@ def _lines(meter: Meter, in_flight: Mapping[int, int], tenant: str | None) -> It
     )
     yield from _histograms(
         "first_token_seconds",
-        "From arrival to the first token of a streamed answer.",
+        "From arrival, or the end of a hold, to the first token of a streamed answer.",
         _of(tenant, meter.first_tokens),
     )
     yield from _histograms(
@@ -130,6 +134,9 @@ def _lines(meter: Meter, in_flight: Mapping[int, int], tenant: str | None) -> It
         yield from _family("in_flight", "gauge", "Requests a replica is working on, by its job.")
         for job, count in sorted(in_flight.items()):
             yield f'stoker_gateway_in_flight{{job="{job}"}} {count}'
+        yield from _family("held", "gauge", "Requests that wait for a replica to start, by endpoint.")
+        for name, count in sorted(held.items()):
+            yield f'stoker_gateway_held{{endpoint="{_escaped(name)}"}} {count}'
 
 
 def _of(tenant: str | None, rows: Mapping[Route, V]) -> list[tuple[Route, V]]:
