@@ -6,7 +6,8 @@ Two parts. *protocol*: SRTF and SRSF with exactly the rules of muri/experiment.m
 that traces, overheads and placement are understood: placements are rebuilt at every event, and every running job
 pays its overhead. *stoker*: the scheduler of production under one policy for all traces, which is not told any
 duration, beside the published figures of the policies that are not told either. There a job pays its overhead when
-it starts and nothing else, and stays where it is until it is displaced: moving costs a start.
+it starts and nothing else, and stays where it is until it is displaced: moving costs a start. Events (a job comes,
+ends, is displaced, comes back) are by second of processor time.
 """
 
 from __future__ import annotations
@@ -135,9 +136,9 @@ def compare(
     print("|---|---:|" + "---:|" * (len(UNKNOWING) + 4))
     found: dict[str, list[float]] = {}
     for name, trace in traces.items():
-        began = time.perf_counter()
+        began = time.process_time()
         measures, times = produced(saved(trace), policy)
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         here, others = measures.completion.mean, [published[name, one] for one in UNKNOWING]
         events = 2 * measures.jobs + 2 * measures.preemptions
         cells = [

@@ -246,7 +246,8 @@ class Preemption:
         left, given = (None, ()) if kept is None else (kept.left, kept.given)
 
         def refuses(asked: JobSpec, gone: Collection[Job]) -> bool:
-            sized = replace(job, spec=replace(job.spec, nodes=asked.nodes))
+            whole = asked.nodes == job.spec.nodes
+            sized = job if whole else replace(job, spec=replace(job.spec, nodes=asked.nodes))
             return self._line.refuses(sized, gone) is not None
 
         trial = Trial(pool, left, given, refuses)
