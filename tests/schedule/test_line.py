@@ -8,7 +8,7 @@ from stoker.cluster import Device, Node
 from stoker.job import Job, JobSpec, JobState, Placement, Resources
 from stoker.queue import Preemptible, Queue
 from stoker.queue_window import Window
-from stoker.schedule import Plan, Snapshot, decide
+from stoker.schedule import Meter, Plan, Quantity, Snapshot, decide
 from stoker.schedule.line import Line
 
 NOW = 1_000_000.0  # Mon 12 January 1970, 13:46:40 UTC
@@ -60,6 +60,22 @@ def test_who_had_more_of_late_borrows_less() -> None:
     usage = {("a", ("t", "o")): 4 * queues[0].half_life}
     count = sum(number < 10 for number in started(plan(queues, pending, usage=usage)))
     assert 0 < count < 4
+
+
+def test_what_was_had_is_forgotten_by_the_half_life_of_each_queue() -> None:
+    """a held everything for a week, and nothing for the next one."""
+    pending = [job(number, "a") for number in range(1, 9)] + [job(number, "b") for number in range(11, 19)]
+    counts = []
+    for half_life in (3600.0, 7 * 86400.0):
+        queues = {name: Queue(name, half_life=half_life) for name in "ab"}
+        meter = Meter(NOW - 14 * 86400)
+        everything = [holding(20, "a", *range(8))]
+        everything = [dataclasses.replace(one, started_at=NOW - 14 * 86400) for one in everything]
+        meter.advance(NOW - 7 * 86400, everything, queues, Quantity([pool()], ()))
+        meter.advance(NOW, [], queues, Quantity([pool()], ()))
+        counts.append(sum(number < 10 for number in started(plan([*queues.values()], pending, usage=meter.used))))
+    assert counts[0] == 4
+    assert 0 < counts[1] < 4
 
 
 def test_an_idle_queue_leaves_everything() -> None:
