@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 
 from hypothesis import given, settings
@@ -116,14 +117,16 @@ def test_nobody_takes_back_beyond_what_he_is_owed_and_nobody_loses_a_right(
 
 
 def test_jobs_that_do_not_divide_a_right_have_it_over_a_day() -> None:
-    """Jobs of three on a right to four: at any one moment it is three or six."""
+    """Jobs of three on a right to four: at any one moment it is three or six, and would be three for ever. What is
+    not there yet is room: as much as goes beyond is only taken back from who holds as much beyond."""
+    chance = random.Random(1)  # noqa: S311
     queues = [Queue("a", deserved=4, patience=None), Queue("b", deserved=4, patience=None)]
-    jobs = [Coming(0, 2 * HOUR, 3, "a", limit=3 * HOUR) for _ in range(30)]
-    jobs += [Coming(0, 2 * HOUR, 1, "b", limit=3 * HOUR) for _ in range(120)]
+    jobs = [Coming(0, 2 * HOUR, 3, "a", limit=3 * HOUR) for _ in range(40)]
+    jobs += [Coming(0, chance.uniform(0.25, 1) * HOUR, 1, "b", limit=3 * HOUR) for _ in range(300)]
     delivered = Delivered(queues)
-    Stream(nodes_of(1), queues, jobs, delivered).run(1.5 * DAY)
-    assert delivered.least("a") >= 0.95
-    assert delivered.least("b") >= 0.95
+    Stream(nodes_of(1), queues, jobs, delivered).run(1.4 * DAY)
+    assert delivered.least("a") >= 0.9
+    assert delivered.least("b") >= 0.9
 
 
 def test_what_was_borrowed_on_many_nodes_is_taken_back_and_the_rest_moved_together() -> None:
