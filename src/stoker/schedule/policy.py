@@ -85,7 +85,8 @@ class Policy:
 
     # lending between inference and training
     lend: bool = True  # whether replicas that are not needed lend their devices
-    forecast: Annotated[float, Bounds(0.0, 7 * _DAY)] = 7200.0  # seconds ahead that demand is forecast
+    # seconds ahead that demand is forecast: what a borrower's end and the start of a large model take
+    forecast: Annotated[float, Bounds(0.0, 7 * _DAY)] = 900.0
     reserve: Annotated[float, Bounds(0.0, 1.0)] = 0.1  # share of the load kept ready above it
 
     # moving running work together
