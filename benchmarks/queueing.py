@@ -22,6 +22,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from stoker.schedule.policy import Policy, parse
 from stoker.simulate import Settings, Trace, TracedJob, simulate
 from stoker.simulate.measures import Measures, measure
@@ -112,6 +114,13 @@ def saved(trace: Trace) -> Trace:
     )
 
 
+def shuffled(trace: Trace, seed: int) -> Trace:
+    """The same with jobs that come at one moment in another order."""
+    order = np.random.default_rng(seed).permutation(len(trace.jobs))
+    jobs = sorted((trace.jobs[at] for at in order), key=lambda job: job.submitted_at)
+    return replace(trace, jobs=[replace(job, id=number) for number, job in enumerate(jobs, 1)])
+
+
 def _published(folder: Path) -> dict[tuple[str, str], float]:
     with (folder / "published_results.csv").open() as file:
         return {(row["trace"], row["policy"]): float(row["avg_jct_s"]) for row in csv.DictReader(file)}
@@ -171,6 +180,7 @@ def main() -> int:
     parser.add_argument("--traces", default=",".join(TRACES))
     parser.add_argument("--only", choices=("protocol", "stoker"))
     parser.add_argument("--policy", default=POLICY)
+    parser.add_argument("--shuffle", type=int, metavar="SEED", help="jobs of one moment in another order")
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
     if not given.folder.is_dir():
@@ -178,6 +188,8 @@ def main() -> int:
         return 2
     published = _published(given.folder)
     traces = {name: read_trace(given.folder / f"{name}.csv") for name in given.traces.split(",")}
+    if given.shuffle is not None:
+        traces = {name: shuffled(trace, given.shuffle) for name, trace in traces.items()}
     if given.only != "stoker":
         check(traces, published)
     if given.only != "protocol":
