@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -26,8 +25,7 @@ from stoker.errors import BadInput
 from stoker.job import Job
 from stoker.schedule.lend import DAY
 from stoker.simulate.inference import Demand, answering
-from stoker.simulate.readers import moment_of, problem
-from stoker.typed import read
+from stoker.simulate.readers import listed_jobs, moment_of, problem
 
 ENDPOINT = "stoker/endpoint"  # label of jobs that are replicas
 _TIMES = ("time", "timestamp", "timestamp_anon")
@@ -45,7 +43,7 @@ def read_demand(path: Path, *, ceiling: int = 0, per_replica: float = 0.0) -> De
         why = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else (error.strerror or "").lower()
         raise BadInput(f"demand {path} cannot be read: {why}") from None
     if text.lstrip().startswith(("[", "{")):
-        return demand_of(_jobs(path, text), str(path))
+        return demand_of(listed_jobs(text, f"demand {path}"), str(path))
     rows = csv.DictReader(io.StringIO(text))
     columns = [(name or "").strip() for name in rows.fieldnames or ()]
     rows.fieldnames = columns
@@ -80,17 +78,6 @@ def demand_of(jobs: Sequence[Job], name: str = "history", begin: float | None = 
     if last <= 0:
         raise BadInput(f"demand {name} ended before the jobs of the trace began")
     return Demand([at for at, _ in steps], [there for _, there in steps], _rounded(max(last, steps[-1][0])))
-
-
-def _jobs(path: Path, text: str) -> list[Job]:
-    try:
-        given = json.loads(text)
-    except ValueError as error:
-        raise BadInput(f"demand {path} is no JSON: {error}") from None
-    items = given.get("items") if isinstance(given, dict) else given
-    if not isinstance(items, list):
-        raise BadInput(f"demand {path} is no list of jobs; make one with: stoker jobs --all --json")
-    return [read(Job, item, what=f"demand {path}, job {number}") for number, item in enumerate(items, 1)]
 
 
 def _series(path: Path, rows: csv.DictReader[str], time: str, value: str) -> tuple[list[float], list[float]]:

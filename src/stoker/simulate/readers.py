@@ -236,14 +236,19 @@ FORMATS = (
 
 
 def _history(path: Path, text: str) -> Trace:
+    return trace_of(listed_jobs(text, f"trace {path}"))
+
+
+def listed_jobs(text: str, what: str) -> list[Job]:
+    """The jobs of ``stoker jobs --all --json``. Raises BadInput naming `what` it was read as."""
     try:
         given = json.loads(text)
     except ValueError as error:
-        raise BadInput(f"trace {path} is no JSON: {error}") from None
+        raise BadInput(f"{what} is no JSON: {error}") from None
     items = given.get("items") if isinstance(given, dict) else given
     if not isinstance(items, list):
-        raise BadInput(f"trace {path} is no list of jobs; make one with: stoker jobs --all --json")
-    return trace_of([read(Job, item, what=f"trace {path}, job {number}") for number, item in enumerate(items, 1)])
+        raise BadInput(f"{what} is no list of jobs; make one with: stoker jobs --all --json")
+    return [read(Job, item, what=f"{what}, job {number}") for number, item in enumerate(items, 1)]
 
 
 def trace_of(jobs: Sequence[Job], name: str = "history") -> Trace:
