@@ -13,6 +13,12 @@ from typing import Any, TypeVar
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -22,6 +28,10 @@ SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 _FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en",
+)  # fmt: skip
+_NOT_YET = (
+    ElementClickInterceptedException, ElementNotInteractableException, NoSuchElementException,
+    StaleElementReferenceException,
 )  # fmt: skip
 _HARMLESS = "Password forms should have"  # keys have no user name
 
@@ -51,6 +61,14 @@ class Chrome:
 
     def one(self, css: str) -> Any:
         return self.driver.find_element(By.CSS_SELECTOR, css)
+
+    def clicks(self, css: str) -> bool:
+        """Whether what `css` finds could be clicked; not while the page replaces or covers it."""
+        try:
+            self.one(css).click()
+        except _NOT_YET:
+            return False
+        return True
 
     def text(self, css: str) -> str:
         """As one reads it, hidden parts too."""

@@ -17,6 +17,7 @@ from tests.console.platform import Platform, platform
 pytest.importorskip("jupyterlab")
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
+_EDITOR = ".jp-Notebook .jp-Cell .cm-content"
 ASK = """
     const answer = arguments[arguments.length - 1];
     fetch(...arguments).then(async (r) => answer([r.status, await r.text()]), (e) => answer(["no", `${e}`]));
@@ -75,10 +76,10 @@ def test_from_the_console_to_a_cell(site: Platform, browser: Chrome, tmp_path: P
 
 def _run_a_cell(browser: Chrome) -> None:
     browser.one('.jp-LauncherCard[data-category="Notebook"]').click()
-    editor = browser.wait(lambda: browser.all(".jp-Notebook .jp-Cell .cm-content"), seconds=180)[0]
+    browser.wait(lambda: browser.all(_EDITOR), seconds=180)
     browser.wait(lambda: "Idle" in browser.text(".jp-StatusBar-Widget, #jp-main-statusbar"), seconds=180)
-    editor.click()
-    editor.send_keys("6 * 7", Keys.SHIFT + Keys.ENTER)
+    browser.wait(lambda: browser.clicks(_EDITOR))  # a notebook that is being laid out replaces its cells
+    browser.press("6 * 7", Keys.SHIFT + Keys.ENTER)
     browser.wait(lambda: browser.text(".jp-OutputArea-output pre").strip() == "42", seconds=180)
 
 

@@ -171,6 +171,24 @@ async def _make_subshell(channels: aiohttp.ClientWebSocketResponse) -> str:
             return str(told["content"]["subshell_id"])
 
 
+async def test_open_tabs_belong_to_the_folder(site: Site, zhang: str, tmp_path: Path) -> None:
+    """Else a notebook would open with the files of another one, which lie elsewhere."""
+    folders = [tmp_path / "speech", tmp_path / "vision"]
+    for folder in folders:
+        folder.mkdir()
+    tabs = {"data": {"notebook:speech.ipynb": {}}, "metadata": {"id": "default"}}
+    first, other, again = (start(site, folder, key=zhang) for folder in (*folders, folders[0]))
+    async with browsing(site, zhang, first) as (browser, base):
+        async with browser.put(base + "lab/api/workspaces/default", json=tabs) as answer:
+            assert answer.status == 204, await answer.text()
+    for notebook, kept in ((other, False), (again, True)):
+        async with browsing(site, zhang, notebook) as (browser, base):
+            async with browser.get(base + "lab/api/workspaces/default") as answer:
+                assert ("notebook:speech.ipynb" in (await answer.json())["data"]) is kept
+        site.client(zhang).notebooks.stop(notebook.job.id)
+    site.client(zhang).notebooks.stop(first.job.id)
+
+
 def test_the_example_tells_its_story(site: Site, tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "examples" / "notebook" / "first_cells.py"
     environment = {**os.environ, "STOKER_URL": site.url, "STOKER_API_KEY": site.admin_key}

@@ -8,6 +8,7 @@ shows to it), ``key`` (the kernel's own key for the platform, if it gets one), `
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -97,6 +98,7 @@ def _make_server(options: argparse.Namespace) -> ServerApp:
     from stoker.recipes.notebook_kernels import WatchedKernels
 
     folder = Path(options.folder) if options.folder else Path.home()
+    _keep_layout_of(folder)
     settings: dict[str, Any] = {
         "root_dir": str(folder),
         "kernel_manager_class": WatchedKernels,
@@ -107,6 +109,20 @@ def _make_server(options: argparse.Namespace) -> ServerApp:
     made: ServerApp = _make_single_user_server(settings) if options.hub else _make_lab(settings)
     _ask_nothing(made)
     return made
+
+
+def _keep_layout_of(folder: Path) -> None:
+    """Open tabs belong to the folder that they are files of.
+
+    Jupyter keeps one layout a person: a second notebook, in another folder, would open the first one's files, which
+    it does not have, and each would write over the other's.
+    """
+    from jupyter_core.paths import jupyter_config_dir
+
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    os.environ.setdefault(
+        "JUPYTERLAB_WORKSPACES_DIR", str(Path(jupyter_config_dir(), "lab", "workspaces", f"stoker-{name}"))
+    )
 
 
 def _make_lab(settings: dict[str, Any]) -> ServerApp:
