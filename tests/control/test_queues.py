@@ -128,6 +128,18 @@ QUEUES = {"a": Queue("a", half_life=1000.0)}
 QUANTITY = Quantity((), ())
 
 
+def test_what_was_borrowed_is_taken_back_and_says_so(app: App, who: Account) -> None:
+    app.queues.put([Queue("a", deserved=4), Queue("b", deserved=4)], who)
+    [lent] = app.jobs.submit([spec(6, queue="a", preemptible=True, min_runtime=0.0, grace=1.0)], who)
+    runs(app, lent, who)
+    [owner] = app.jobs.submit([spec(4, queue="b", priority=0)], who)
+    runs(app, owner, who)
+    told = [event.message for event in app.jobs.events(lent.id, who) if event.reason == "Preempted"]
+    assert [text.partition(";")[0] for text in told] == [
+        f'preempted for job {owner.id}, as queue "b" takes back what it deserves'
+    ]
+
+
 def running(store: JobStore, since: float, devices: int = 2) -> Job:
     [job] = store.add([Draft(spec(devices, queue="a"))], tenant="t", owner="o", ship="", at=since)
     place = {"placements": (Placement("n", tuple(range(devices))),), "engine": "local", "attempt": 1}

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from stoker.engine import Observation
 from stoker.job import Job, JobState
+from stoker.queue import DEFAULT
 from stoker.schedule import Plan, Preempt, Relocate, Snapshot
 from stoker.schedule.victims import loses
 from stoker.store.jobs import JobStore, Move
@@ -37,9 +38,18 @@ def preemptions(plan: Plan, seen: Snapshot) -> list[Move]:
 
 
 def _giving_way(one: Preempt, victim: Job, seen: Snapshot) -> Move:
-    job = one.job
-    why = f"preempted for job {job.label}, of priority {job.spec.priority}; {loses(victim, seen.now, seen.policy)}"
-    return Move(victim, JobState.STOPPING, REASON, why, {"gives_way_to": job.id})
+    why = f"preempted for job {one.job.label}, {_right(one.job, victim)}; {loses(victim, seen.now, seen.policy)}"
+    return Move(victim, JobState.STOPPING, REASON, why, {"gives_way_to": one.job.id})
+
+
+def _right(job: Job, victim: Job) -> str:
+    """By what right `job` goes before `victim`; they are those of `schedule.line.Line.may_take`."""
+    queue = job.spec.queue or DEFAULT
+    if queue != (victim.spec.queue or DEFAULT):
+        return f'as queue "{queue}" takes back what it deserves'
+    if job.spec.priority > victim.spec.priority:
+        return f"of priority {job.spec.priority}"
+    return "an equal whose turn it is"
 
 
 def _moving(move: Relocate, seen: Snapshot) -> Move:
