@@ -16,6 +16,12 @@ def test_memory_says_whether_it_fits_with_the_arithmetic(alone: Stoker) -> None:
     assert "8 x H100-SXM5-80GB (dp 8, micro-batch 1, FSDP): fits" in said.out
     assert "81,559 MiB are shown" in said.out
     over = alone("plan", "memory", "llama3-70b", "--gpu", "H100", "--json").json
+    assert over["fewest"]["devices"] > 8
+    cure = f"it fits on {over['fewest']['devices']} x {over['accelerator']} "
+    assert cure in alone("plan", "memory", "llama3-70b", "--gpu", "H100").out
+    assert (
+        "no split over up to 1,024" in alone("plan", "memory", "kimi-k2", "--gpu", "T4", "--precision", "fp16").out
+    )
     assert over["fits"] is False
     assert sum(over["needed"].values()) == pytest.approx(over["expectation"]["value"], rel=1e-6)
 

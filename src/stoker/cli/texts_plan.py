@@ -19,6 +19,10 @@ PLAN: Mapping[str, str] = {
     "{model}, {parameters} B parameters: the fewest cards that hold its training, {sequence} tokens a sequence":
         "{model}，{parameters} B 参数：训练（序列 {sequence} token）最少需要的卡数",
     "over {most}": "超过 {most}",
+    "it fits on {count} x {card} ({layout}): {needed} of {there}":
+        "{count} x {card}（{layout}）放得下：需要 {needed}，共有 {there}",
+    "no split over up to {most} of these cards holds it: a smaller model or sequence":
+        "用这种卡，最多 {most} 张、怎样切分都放不下：请用更小的模型或更短的序列",
     "weights": "权重",
     "gradients": "梯度",
     "optimiser": "优化器",
@@ -28,8 +32,9 @@ PLAN: Mapping[str, str] = {
     "runtime": "运行时",
     "fragmentation": "碎片",
     # training
-    "{model}, {parameters} B parameters ({active} B active), on {count} x {card}: {looked} layouts looked at":
-        "{model}，{parameters} B 参数（激活 {active} B），{count} x {card}：共比较 {looked} 种切分",
+    "{model}, {parameters} B parameters{active}, on {count} x {card}: {looked} layouts looked at":
+        "{model}，{parameters} B 参数{active}，{count} x {card}：共比较 {looked} 种切分",
+    " ({active} B active)": "（激活 {active} B）",
     "the best: where a step's time goes": "最佳方案：每步时间构成",
     "and the fullest device's memory": "以及最满的一张卡的显存构成",
     "goodput {share}: a failure every {mtbf} on average, a checkpoint every {interval} that takes {stands}":

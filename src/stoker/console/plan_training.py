@@ -91,8 +91,9 @@ def _sections(say: Say, found: Search, tokens: float, price: float) -> tuple[Sec
 
 
 def _told(say: Say, found: Search) -> str:
+    key = "plan_training.looked_experts" if found.model.experts else "plan_training.looked"
     return say(
-        "plan_training.looked", layouts=f"{found.looked_at:,}", parameters=f"{found.model.parameters / 1e9:,.1f}",
+        key, layouts=f"{found.looked_at:,}", parameters=f"{found.model.parameters / 1e9:,.1f}",
         active=f"{found.model.active_parameters / 1e9:,.1f}",
     )  # fmt: skip
 

@@ -66,10 +66,13 @@ def memory(
     workload = Workload(in_flight, sequence, read_precision(precision))
     check(shape, workload, layout)
     needed = device_memory(shape, workload, layout)
+    instead = None if fits(needed, hardware.accelerator) else _instead(shape, workload, hardware)
     if json:
-        _print(shape, hardware, layout, needed)
+        _print(shape, hardware, layout, needed, instead)
     else:
         say(_report(shape, hardware, layout, needed))
+        if instead is not None:
+            say("\n" + clean(_advice(instead)))
         if explain:
             say("\n" + _explained(shape, hardware, needed))
 
@@ -93,6 +96,28 @@ def _report(shape: Transformer, hardware: Hardware, layout: Layout, needed: Devi
         clean(head)
         + "\n"
         + columns((" " + t("part"), t("size")), [(f" {a}", b) for a, b in rows], right=(t("size"),))
+    )
+
+
+def _instead(shape: Transformer, workload: Workload, hardware: Hardware) -> Fit | None:
+    """The fewest of the same cards that hold it, however it is split; None where they do not compute in that
+    precision."""
+    return next(iter(fewest(shape, workload.sequence, workload.precision, [hardware.accelerator])), None)
+
+
+def _advice(instead: Fit) -> str:
+    card = instead.accelerator.name
+    if instead.layout is None or instead.needed is None:
+        return t(
+            "no split over up to {most} of these cards holds it: a smaller model or sequence", most=f"{MOST:,}"
+        )
+    return t(
+        "it fits on {count} x {card} ({layout}): {needed} of {there}",
+        count=instead.layout.gpus,
+        card=card,
+        layout=str(instead.layout),
+        needed=format_bytes(instead.needed.total),
+        there=format_bytes(instead.accelerator.memory_bytes),
     )
 
 
@@ -143,7 +168,9 @@ def _explained(shape: Transformer, hardware: Hardware, needed: DeviceMemory) -> 
     return "\n".join(clean(line) for line in lines)
 
 
-def _print(shape: Transformer, hardware: Hardware, layout: Layout, needed: DeviceMemory) -> None:
+def _print(
+    shape: Transformer, hardware: Hardware, layout: Layout, needed: DeviceMemory, instead: Fit | None
+) -> None:
     import json
 
     bound = needed.expectation()
@@ -157,5 +184,6 @@ def _print(shape: Transformer, hardware: Hardware, layout: Layout, needed: Devic
         "available_bytes": hardware.accelerator.memory_bytes,
         "needed": {name: round(size) for name, size in needed.parts().items()},
         "expectation": asdict(bound),
+        "fewest": _plain(instead) if instead else None,
     }
     print(json.dumps(told, ensure_ascii=False, indent=1), flush=True)

@@ -67,11 +67,12 @@ def training(
 
 
 def _report(found: Search, tokens: float, hour_price: float) -> str:
+    active = found.model.active_parameters if found.model.experts else 0
     head = t(
-        "{model}, {parameters} B parameters ({active} B active), on {count} x {card}: {looked} layouts looked at",
+        "{model}, {parameters} B parameters{active}, on {count} x {card}: {looked} layouts looked at",
         model=found.model.name,
         parameters=f"{found.model.parameters / 1e9:,.1f}",
-        active=f"{found.model.active_parameters / 1e9:,.1f}",
+        active=t(" ({active} B active)", active=f"{active / 1e9:,.1f}") if active else "",
         count=found.hardware.count,
         card=found.hardware.accelerator.name,
         looked=f"{found.looked_at:,}",
