@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 
 import hypothesis
@@ -19,6 +21,16 @@ hypothesis.settings.register_profile("search", max_examples=2000, deadline=None,
 hypothesis.settings.load_profile("gate")
 
 _REAL = ("slurm", "kubernetes", "browser", "slow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A home folder of the run's own: caches, histories and layouts of whoever runs the tests, and of earlier runs,
+    decide nothing, and nothing is left there."""
+    home = tempfile.TemporaryDirectory(prefix="stoker-tests-", ignore_cleanup_errors=True)
+    config.add_cleanup(home.cleanup)
+    os.environ["HOME"] = home.name
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        os.environ.pop(name, None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ from stoker.client import Client
 from stoker.engine_config import EngineConfig
 from stoker.shipment import ShipmentState
 from tests.labs.slurm import SlurmLab
-from tests.store.s3 import serving
+from tests.store.s3 import holding, serving
 
 from . import lost_node
 from .platform import Platform
@@ -52,9 +52,8 @@ def test_from_data_to_an_answer_with_artifacts_in_s3(
     """Nothing is shared with the nodes but Slurm's own folder: data, base and models go through S3."""
     with serving(tmp_path) as s3:
         credentials = s3.write_credentials(tmp_path / "s3.env")
-        platform = Platform(
-            tmp_path / "home", "--artifacts", s3.url("prod"), "--artifacts-credentials", str(credentials)
-        )
+        options = ("--artifacts", s3.url("prod"), "--artifacts-credentials", str(credentials))
+        platform = Platform(tmp_path / "home", *options, HOME=str(tmp_path))
         client = platform.start()
         try:
             client.engines.add(engine(slurm, tmp_path))
@@ -66,12 +65,8 @@ def test_from_data_to_an_answer_with_artifacts_in_s3(
             assert (replica.engine, endpoint.engine) == ("hpc", "hpc")
             said = client.chat("tiny", [{"role": "user", "content": "What is rail 3?"}], max_tokens=4)
             assert isinstance(said, str)
-            secret = s3.credentials["AWS_SECRET_ACCESS_KEY"]
-            assert secret not in slurm.run("scontrol", "show", "job")
-            holding = {
-                path.name for path in (tmp_path / "shared").rglob("*") if path.is_file() and secret in _text(path)
-            }
-            assert holding <= {"storage.env"}
+            assert s3.credentials["AWS_SECRET_ACCESS_KEY"] not in slurm.run("scontrol", "show", "job")
+            assert holding(tmp_path / "shared", s3) <= {"storage.env"}
         finally:
             for endpoint in client.endpoints.list():
                 client.endpoints.stop(endpoint.name)
@@ -81,7 +76,3 @@ def test_from_data_to_an_answer_with_artifacts_in_s3(
                     client.jobs.wait(job.id, timeout=60)
             client.close()
             platform.stop()
-
-
-def _text(path: Path) -> str:
-    return path.read_bytes().decode(errors="replace")

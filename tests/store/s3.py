@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,15 @@ def serving(folder: Path) -> Iterator[S3]:
         process.send_signal(signal.SIGCONT)
         process.terminate()
         process.wait()
+
+
+def holding(folder: Path, s3: S3) -> set[str]:
+    """Names of the files below `folder` with the secret key in them. A living platform makes and removes some."""
+    secret = s3.credentials["AWS_SECRET_ACCESS_KEY"].encode()
+    found = set()
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # removed meanwhile, or no regular file
+                if secret in Path(place, name).read_bytes():
+                    found.add(name)
+    return found

@@ -76,9 +76,9 @@ def _hold(depot: Depot, location: str, entry: Path) -> int:
 
 def _make_room(place: Path) -> None:
     limit = parse_bytes(os.environ.get("STOKER_CACHE_SIZE") or _SIZE)
-    entries = sorted((path for path in place.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    entries = [path for path in place.iterdir() if path.is_dir()]
     sizes = {entry: _size(entry) for entry in entries}
-    for entry in entries:
+    for entry in sorted(entries, key=_last_used):
         if sum(sizes.values()) <= limit:
             return
         with suppress(BlockingIOError), _locked(entry, fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -86,8 +86,23 @@ def _make_room(place: Path) -> None:
             del sizes[entry]
 
 
+# Other jobs of the node fetch and make room meanwhile: what was listed may be gone, or have its final name.
+
+
+def _last_used(entry: Path) -> float:
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def _size(entry: Path) -> int:
-    return sum(path.stat().st_size for path in entry.rglob("*") if path.is_file())
+    size = 0
+    for folder, _, names in os.walk(entry):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += Path(folder, name).stat().st_size
+    return size
 
 
 def _lock_of(entry: Path) -> Path:
