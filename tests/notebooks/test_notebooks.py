@@ -178,13 +178,17 @@ async def test_open_tabs_belong_to_the_folder(site: Site, zhang: str, tmp_path: 
         folder.mkdir()
     tabs = {"data": {"notebook:speech.ipynb": {}}, "metadata": {"id": "default"}}
     first, other, again = (start(site, folder, key=zhang) for folder in (*folders, folders[0]))
-    async with browsing(site, zhang, first) as (browser, base):
-        async with browser.put(base + "lab/api/workspaces/default", json=tabs) as answer:
-            assert answer.status == 204, await answer.text()
+    async with (
+        browsing(site, zhang, first) as (browser, base),
+        browser.put(base + "lab/api/workspaces/default", json=tabs) as answer,
+    ):
+        assert answer.status == 204, await answer.text()
     for notebook, kept in ((other, False), (again, True)):
-        async with browsing(site, zhang, notebook) as (browser, base):
-            async with browser.get(base + "lab/api/workspaces/default") as answer:
-                assert ("notebook:speech.ipynb" in (await answer.json())["data"]) is kept
+        async with (
+            browsing(site, zhang, notebook) as (browser, base),
+            browser.get(base + "lab/api/workspaces/default") as answer,
+        ):
+            assert ("notebook:speech.ipynb" in (await answer.json())["data"]) is kept
         site.client(zhang).notebooks.stop(notebook.job.id)
     site.client(zhang).notebooks.stop(first.job.id)
 
