@@ -1,7 +1,7 @@
 """A stream of jobs through the scheduling decision: what would happen, with time that jumps from event to event.
 
 Jobs end when their work is done, or give way when the plan says so and go on later where they were: what the
-dispatcher does, without engines.
+dispatcher does, without engines. What gives way takes its time to end where it says so.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class Coming:
     priority: int = 50
     limit: float | None = None  # None: a quarter more than its work
     preemptible: bool = True
+    grace: float = 0.0
+    stops: float = 0.0  # seconds that it takes to end when it is told to, at most its grace
 
     @property
     def spec(self) -> JobSpec:
@@ -49,7 +51,7 @@ class Coming:
             priority=self.priority,
             resources=Resources(accelerators=self.gpus, cpus=0),
             time_limit=self.limit or self.work * 1.25,
-            grace=0.0,
+            grace=self.grace,
             requeue=self.preemptible,
             preemptible=self.preemptible,
         )
@@ -70,6 +72,7 @@ class Stream:
         self.policy = policy or Policy()
         self._coming = sorted(enumerate(jobs, start=1), key=lambda item: (item[1].at, item[0]))
         self._left = {number: one.work for number, one in self._coming}
+        self._stops = {number: one.stops for number, one in self._coming}
         self.pending: dict[int, Job] = {}
         self.active: dict[int, Job] = {}
         self.began: dict[int, float] = {}  # first start
@@ -101,7 +104,9 @@ class Stream:
         while self._ends and self._ends[0][0] <= now:
             _, number, attempt = heapq.heappop(self._ends)
             if number in self.active and self.active[number].attempt == attempt:
-                del self.active[number]
+                job = self.active.pop(number)
+                if job.state is JobState.STOPPING and self._left[number] > 0:
+                    self._come_back(job, now)
 
     def _decide(self, now: float) -> float:
         while True:
@@ -133,10 +138,16 @@ class Stream:
             self._take_away(move.job, move.room_for.id, now, moves=True)
 
     def _take_away(self, victim: Job, for_whom: int, now: float, *, moves: bool = False) -> None:
-        job = self.active.pop(victim.id)
+        job = dataclasses.replace(victim, state=JobState.STOPPING, gives_way_to=for_whom, moves=moves)
         assert job.started_at is not None
-        self._left[job.id] -= now - job.started_at
+        self._left[job.id] -= now + self._stops[job.id] - job.started_at
         self._since[job.id] = now
-        self.pending[job.id] = dataclasses.replace(
-            job, state=JobState.PENDING, started_at=None, placements=(), gives_way_to=for_whom, moves=moves
-        )
+        self.active[job.id] = job
+        if self._stops[job.id]:
+            heapq.heappush(self._ends, (now + self._stops[job.id], job.id, job.attempt))
+        else:
+            self._come_back(self.active.pop(job.id), now)
+
+    def _come_back(self, job: Job, now: float) -> None:
+        self._since[job.id] = now
+        self.pending[job.id] = dataclasses.replace(job, state=JobState.PENDING, started_at=None, placements=())

@@ -20,7 +20,7 @@ class Ledger:
         self._store = store
         self._pending: dict[int, Job] = {}
         self._active: dict[int, Job] = {}
-        self._since: dict[int, float] = {}
+        self._since: dict[tuple[int, JobState], float] = {}
         self._settled: dict[int, tuple[JobState, ...]] = {}  # ended targets of dependencies
         self._event: int | None = None
         self._made: Counter[int] = Counter()  # moves of ours since then
@@ -73,12 +73,13 @@ class Ledger:
         return list(self._active.values())
 
     def since(self) -> Mapping[int, float]:
-        """When each pending job that had been handed over before came back."""
-        back = [job.id for job in self._pending.values() if job.attempt]
-        new = [job_id for job_id in back if job_id not in self._since]
-        known = {**self._since, **self._store.waiting_since(new)} if new else self._since
-        self._since = {job_id: known[job_id] for job_id in back if job_id in known}
-        return self._since
+        """When each pending job that had been handed over before came back, and each that stops was told to."""
+        back = [(job.id, job.state) for job in self._pending.values() if job.attempt]
+        back += [(job.id, job.state) for job in self._active.values() if job.state is JobState.STOPPING]
+        new = [one for one in back if one not in self._since]
+        known = {**self._since, **self._store.since(new)} if new else self._since
+        self._since = {one: known[one] for one in back if one in known}
+        return {job_id: at for (job_id, _), at in self._since.items()}
 
     def depended(self) -> Mapping[int, tuple[JobState, ...]]:
         """The states behind every dependency of a pending job. What has ended for good is asked once."""

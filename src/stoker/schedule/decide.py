@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from stoker.job import Job, JobSpec, Placement, Resources
+from stoker.job import Job, JobSpec, JobState, Placement, Resources
 from stoker.schedule.dependencies import Answer, held
 from stoker.schedule.elastic import largest, least
 from stoker.schedule.field import Field, away_from_here
@@ -162,20 +162,26 @@ def _claimed(ready: Sequence[Job], state: _Pass) -> set[int]:
     claimants = state.preemption.claimants(ready)
     if not claimants:
         return set()
-    state.reservation = _of_overdue(ready, {job.id for job in claimants}, state)
+    state.reservation = _of_overdue(ready, claimants, state)
     claimed = {job.id for job in claimants if _claim(job, state)}
     state.reservation = None  # its turn comes
     return claimed
 
 
-def _of_overdue(ready: Sequence[Job], claimants: set[int], state: _Pass) -> _Reservation | None:
-    """The place of the job that has waited longest beyond its queue's patience, if it cannot start now."""
-    since = {job.id: state.line.overdue_since(job) for job in ready if job.id not in claimants}
+def _of_overdue(ready: Sequence[Job], claimants: Sequence[Job], state: _Pass) -> _Reservation | None:
+    """The place of the job that has waited longest beyond its queue's patience: now, where it fits already, but no
+    earlier than it leaves `claimants` the room that was promised to them behind it."""
+    claims = {job.id for job in claimants}
+    since = {job.id: state.line.overdue_since(job) for job in ready if job.id not in claims}
     first = min((job for job in ready if job.id in since), key=lambda job: (since[job.id], job.id), default=None)
     if first is None or not math.isfinite(since[first.id]) or state.line.refuses(first) is not None:
         return None
+
+    def leaves_room(kept: _Reservation) -> bool:
+        return state.preemption.fit_together(claimants, state.pool, Kept(kept.left, kept.given))
+
     spec = least(state.line.narrowed(first))
-    return None if state.pool.fit(spec)[1] else _reserve(spec, state)
+    return _reserve(spec, state, leaves_room) or _reserve(spec, state)
 
 
 def _claim(job: Job, state: _Pass) -> bool:
@@ -305,8 +311,11 @@ def _others_moved(job: Job, until: float, state: _Pass) -> Wait | None:
     return rooms[0][1].wait
 
 
-def _reserve(spec: JobSpec, state: _Pass) -> _Reservation | None:
-    """When and where `spec` fits at the latest, giving back what runs in the order of its end; None: never.
+def _reserve(
+    spec: JobSpec, state: _Pass, suits: Callable[[_Reservation], bool] | None = None
+) -> _Reservation | None:
+    """When and where `spec` fits at the latest, giving back what runs in the order of its end, the first time that
+    `suits`; None: never.
 
     More given back never makes it fit less, so the moment is found by halving.
     """
@@ -322,14 +331,25 @@ def _reserve(spec: JobSpec, state: _Pass) -> _Reservation | None:
         given = count
         return bool(left.fit(spec)[1])
 
-    count = bisect_left(range(len(ends) + 1), True, _least(left.missing(spec), ends), key=fits_after)
-    if count > len(ends) or not fits_after(count):
-        return None
-    where, found = left.fit(spec)
-    left.take(spec, where, found)
-    at = ends[count - 1].at if count else state.snapshot.now
-    gone = frozenset(end.job for end in ends[:count])
-    return _Reservation(at, where, found, gone, left, state.pool.meet(left))
+    def reserved_after(count: int) -> _Reservation | None:
+        if count > len(ends) or not fits_after(count):
+            return None
+        where, found = left.fit(spec)
+        over = left.copy()
+        over.take(spec, where, found)
+        at = ends[count - 1].at if count else state.snapshot.now
+        gone = frozenset(end.job for end in ends[:count])
+        return _Reservation(at, where, found, gone, over, state.pool.meet(over))
+
+    def suited(count: int) -> bool:
+        kept = reserved_after(count)
+        return kept is not None and suits is not None and suits(kept)
+
+    counts = range(len(ends) + 1)
+    first = bisect_left(counts, True, _least(left.missing(spec), ends), key=fits_after)
+    if suits is not None and not suited(first):
+        first = bisect_left(counts, True, first + 1, key=suited)
+    return reserved_after(first)
 
 
 def _least(missing: int, ends: Sequence[_End]) -> int:
@@ -357,13 +377,35 @@ def _ends(state: _Pass) -> list[_End]:
     held_now = []
     for job in state.snapshot.active:
         limit = (job.started_at or now) + (job.spec.time_limit or math.inf) + job.spec.grace
-        end = min(limit, now + job.spec.warning + job.spec.grace) if job.id in going else limit
+        end = min(limit, _gone_at(job, state)) if job.id in going else limit
         held_now.append(_End(end, job.id, job.spec, job.engine, job.placements))
-    for start in (*state.starts, *state.coming):
-        end = now + (start.job.spec.time_limit or math.inf) + start.job.spec.grace
+    begins = [(now, start) for start in state.starts] + [
+        (_begins_at(start, state), start) for start in state.coming
+    ]
+    for at, start in begins:
+        end = at + (start.job.spec.time_limit or math.inf) + start.job.spec.grace
         held_now.append(_End(end, start.job.id, start.job.spec, start.engine, start.placements))
     held_now.sort(key=lambda end: end.at)
     return held_now
+
+
+def _gone_at(job: Job, state: _Pass) -> float:
+    """When `job`, which is being ended, has gone at the latest. An engine that takes longer is waited for."""
+    now = state.snapshot.now
+    asked = state.snapshot.since.get(job.id, now) if job.state is JobState.STOPPING else now
+    return max(now, asked + job.spec.warning + job.spec.grace)
+
+
+def _begins_at(start: Start, state: _Pass) -> float:
+    """When `start`, which is coming, is carried out at the latest: when those who are being ended have left its
+    room."""
+    going = state.preemption.going
+    rows = set(state.pool.rows(start.engine, start.placements))
+    before = (job for job in state.snapshot.active if job.id in going)
+    leave = (
+        _gone_at(job, state) for job in before if rows.intersection(state.pool.rows(job.engine, job.placements))
+    )
+    return max(leave, default=state.snapshot.now)
 
 
 def _asked(spec: JobSpec) -> str:

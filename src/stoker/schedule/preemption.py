@@ -161,6 +161,20 @@ class Preemption:
             return None
         return Room(*trial.fit(fitting), _waits_for(self._ended_for(job)))
 
+    def fit_together(self, jobs: Iterable[Job], pool: Field, kept: Kept) -> bool:
+        """Whether all of `jobs`, for which others were ended, fit once these are gone, without pushing back what is
+        `kept`."""
+        trial = Trial(pool, kept.left, kept.given)
+        for going in self._going:
+            trial.give(going)
+        field = trial.field
+        for job in jobs:
+            fitting = largest(self._line.narrowed(job), lambda one: bool(field.fit(one)[1]))
+            if fitting is None:
+                return False
+            field.take(fitting, *field.fit(fitting))
+        return True
+
     def room(
         self, job: Job, spec: JobSpec, shape: Hashable, pool: Field, kept: Kept | None
     ) -> list[tuple[Job, Room]]:

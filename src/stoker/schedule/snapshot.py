@@ -37,7 +37,8 @@ class Snapshot:
     queues: Sequence[Queue] = ()  # none: one line for all, by priority and then first come
     usage: Usage = field(default_factory=dict)  # what was used of late, as of `now`, by queue and user
     credit: Mapping[str, float] = field(default_factory=dict)  # queue -> device-seconds that it is owed
-    since: Mapping[int, float] = field(default_factory=dict)  # job that came back -> since when it waits again
+    # Job that came back -> since when it waits again; that is being ended -> since when.
+    since: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -274,6 +274,7 @@ class _Simulation:
         """It is told to go, and gone after its warning; at once if it needs none."""
         course, spec = self._courses[victim.id], victim.spec
         self._active[victim.id] = replace(victim, state=JobState.STOPPING, gives_way_to=for_whom)
+        self._since[victim.id] = self._now
         if course.ends_at <= self._now + spec.warning:
             return  # it is done before
         course.told_to_go(self._saves_every(victim))

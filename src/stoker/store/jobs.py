@@ -196,14 +196,15 @@ class JobStore:
                         found[job] = found.get(job, 0.0) + max(0.0, at - began.pop(job))
         return found
 
-    def waiting_since(self, ids: Sequence[int]) -> dict[int, float]:
-        """When each of these last came to wait."""
-        found: dict[int, float] = {}
+    def since(self, jobs: Sequence[tuple[int, JobState]]) -> dict[tuple[int, JobState], float]:
+        """When each of these jobs last came into the state beside it."""
+        found: dict[tuple[int, JobState], float] = {}
         with self._database.read() as connection:
-            for few in _split(ids):
-                pending = (events.c.job.in_(few), events.c.state == JobState.PENDING.value)
-                statement = select(events.c.job, func.max(events.c.at)).where(*pending).group_by(events.c.job)
-                found.update((row[0], row[1]) for row in connection.execute(statement))
+            for state in sorted({state for _, state in jobs}):
+                for few in _split([job_id for job_id, one in jobs if one is state]):
+                    in_state = (events.c.job.in_(few), events.c.state == state.value)
+                    statement = select(events.c.job, func.max(events.c.at)).where(*in_state).group_by(events.c.job)
+                    found.update(((row[0], state), row[1]) for row in connection.execute(statement))
         return found
 
     def states(self, ids: Sequence[int]) -> dict[int, tuple[JobState, ...]]:
