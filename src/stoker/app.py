@@ -13,6 +13,7 @@ from stoker.clock import Clock, SystemClock
 from stoker.cluster import Device, Node
 from stoker.control.accounts import AccountDesk
 from stoker.control.address import Address
+from stoker.control.arrears import Arrears
 from stoker.control.balances import BalanceDesk
 from stoker.control.carrier import Carrier
 from stoker.control.changes import Changes
@@ -141,6 +142,7 @@ class App:
             self.topology.over,
             policy_store.get,
             self._lent,
+            Arrears(queue_store),
         )
         self.policy = PolicyDesk(policy_store, self.dispatcher.wake, self.changes)
         self.topology.wake = self.dispatcher.wake

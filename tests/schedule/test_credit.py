@@ -45,6 +45,33 @@ def test_what_a_queue_lacks_of_its_right_is_owed_to_it_and_what_it_holds_beyond_
     assert owed.at(NOW + 200) == {}
 
 
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 8), st.floats(0.1, 5000.0), st.lists(st.floats(0, 1), max_size=3)), max_size=6
+    )
+)
+def test_passes_in_which_nothing_changes_and_restarts_leave_no_trace(
+    spans: list[tuple[int, float, list[float]]],
+) -> None:
+    """In each span `a` holds so many of 8 devices and waits for more; one platform looks when that changes, the
+    other at further moments as well, and starts anew from its accounts each time."""
+    steady, restarted, now = Credits(), Credits(), NOW
+    for count, seconds, looks in spans:
+        for share in (0.0, *sorted(looks)):
+            at = now + share * seconds
+            active = [held(number, "a", number) for number in range(count)]
+            snapshot = Snapshot(at, [pool()], [job(20, "a", 9)], active, queues=TWO)
+            plan_of_it = decide(snapshot)
+            if not share:
+                steady.note(snapshot, plan_of_it)
+            restarted = Credits(dict(restarted.accounts))
+            restarted.note(snapshot, plan_of_it)
+        now += seconds
+        assert restarted.at(now) == steady.at(now)
+    assert restarted.accounts == steady.accounts
+
+
 def test_who_wants_less_or_is_kept_by_a_limit_is_owed_nothing() -> None:
     owed, queue = Credits(), Queue("a", deserved=4, user_devices=2)
     snapshot = Snapshot(

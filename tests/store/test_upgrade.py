@@ -22,7 +22,7 @@ def test_jobs_from_before_preemption_are_still_there(tmp_path: Path) -> None:
     with database.write() as connection:
         for column in ("gives_way_to", "moves", "checkpointed_at"):
             connection.execute(text(f"ALTER TABLE jobs DROP COLUMN {column}"))
-        for table in ("predictions", "topology"):  # that later versions have added
+        for table in ("predictions", "topology", "queue_credit"):  # that later versions have added
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
     database.close()

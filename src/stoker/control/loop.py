@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from stoker.clock import Clock
 from stoker.cluster import Node, Place
+from stoker.control.arrears import Arrears
 from stoker.control.changes import Changes
 from stoker.control.consumption import Consumption
 from stoker.control.ends import after_end
@@ -31,7 +32,7 @@ from stoker.foreign import ForeignJob
 from stoker.job import Job, JobKind, JobState
 from stoker.node_drain import NodeDrain, with_drains
 from stoker.queue import Queue, Usage
-from stoker.schedule import Credits, Plan, Policy, Pool, Quantity, Snapshot, Start, Wait, decide
+from stoker.schedule import Plan, Policy, Pool, Quantity, Snapshot, Start, Wait, decide
 from stoker.store.jobs import JobStore, Move
 from stoker.store.lease import Lease
 
@@ -61,11 +62,12 @@ class Dispatcher:
         placed: Callable[[Iterable[Node]], tuple[Node, ...]] = tuple,
         policy: Callable[[], Policy] = Policy,
         lent: Callable[[], Collection[int]] = tuple,
+        arrears: Arrears | None = None,
     ) -> None:
         """`drains`: the nodes that the platform keeps closed, read anew in every pass. `order` makes the order of a
         job that is handed over; None: what the job itself says. `queues` are read anew in every pass as well;
-        `consumption` counts what is used of them. `placed` lays over the nodes what administrators say of where
-        they are. `policy` is read anew in every pass. `lent`: jobs that run
+        `consumption` counts what is used of them, `arrears` what they are short of. `placed` lays over the
+        nodes what administrators say of where they are. `policy` is read anew in every pass. `lent`: jobs that run
         without their devices, which others may have."""
         self._store = store
         self._drains = drains
@@ -81,7 +83,7 @@ class Dispatcher:
         self._queues = queues
         self._consumption = consumption
         self._usage: Usage = {}
-        self._credits = Credits()  # begins with nothing when the platform does
+        self._arrears = arrears
         self._policy = policy
         self._lent = lent
         self._past = Past(store)
@@ -121,7 +123,7 @@ class Dispatcher:
     @property
     def seen(self) -> Snapshot:
         """The pool as the last pass left it, with what queues are owed by now."""
-        return replace(self._seen, credit=self._credits.at(self._clock.now()))
+        return replace(self._seen, credit=self._owed(self._clock.now()))
 
     def shown(self, engine: str) -> tuple[Node, ...]:
         """The nodes of `engine` as it showed them last, whatever we keep closed."""
@@ -153,11 +155,14 @@ class Dispatcher:
         began = self._clock.now()
         if not self._lease.held():
             self.passed_at, self.decided = 0.0, None
-            self._credits = Credits()
             if self._consumption:
                 self._consumption.forget()
+            if self._arrears:
+                self._arrears.forget()
             return _LEASE_SECONDS
         self._kept = self._drains()
+        if self._arrears:
+            self._arrears.recall()
         self._count_use(began)
         self._ledger.refresh()
         self._fleet.look({job.engine for job in self._ledger.active()})
@@ -171,7 +176,8 @@ class Dispatcher:
         plan = decide(snapshot, self._pool)
         self.waits = plan.waits
         self._apply(plan, snapshot)
-        self._credits.note(snapshot, plan)
+        if self._arrears:
+            self._arrears.note(snapshot, plan)
         self._breath = _breath(plan)
         self._seen = replace(snapshot, pending=self._ledger.pending(), active=self._holding())
         self.decided = self._seen, replace(plan, starts=(), fails={})
@@ -261,6 +267,10 @@ class Dispatcher:
             quantity = Quantity(self._fleet.nodes(), ())
             self._usage = self._consumption.until(now, self._queues(), self._holding(), quantity)
 
+    def _owed(self, now: float) -> Mapping[str, float]:
+        """By queue the device-seconds that it was short of and is owed."""
+        return self._arrears.at(now) if self._arrears else {}
+
     def _snapshot(self) -> Snapshot:
         now, policy = self._clock.now(), self._policy()
         pending, active = self._ledger.pending(), self._holding()
@@ -278,7 +288,7 @@ class Dispatcher:
             mix=self._ledger.mix(),
             queues=tuple(self._queues().values()),
             usage=self._usage,
-            credit=self._credits.at(now),
+            credit=self._owed(now),
             since=self._ledger.since(),
             policy=policy,
             lifetimes=self._past.lifetimes(policy, now, (*pending, *active), served),

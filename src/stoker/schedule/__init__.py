@@ -1,6 +1,6 @@
 """What starts next. Pure: a snapshot in, a plan out; no I/O and no clock of its own."""
 
-from stoker.schedule.credit import Credits
+from stoker.schedule.credit import Credit, Credits
 from stoker.schedule.decide import decide
 from stoker.schedule.explain import explain
 from stoker.schedule.lasting import Lasting, Ran
@@ -15,7 +15,7 @@ from stoker.schedule.standing import never, standings
 from stoker.schedule.unfit import unfit
 
 __all__ = [
-    "Credits", "Lasting", "Line", "Meter", "Mix", "Plan", "Policy", "Pool", "Preempt", "Quantity", "Ran",
-    "Relocate", "Snapshot", "Start", "Wait", "decide", "explain", "mix_of", "never", "standings", "unfit",
-    "usual_mix",
+    "Credit", "Credits", "Lasting", "Line", "Meter", "Mix", "Plan", "Policy", "Pool", "Preempt", "Quantity",
+    "Ran", "Relocate", "Snapshot", "Start", "Wait", "decide", "explain", "mix_of", "never", "standings",
+    "unfit", "usual_mix",
 ]  # fmt: skip

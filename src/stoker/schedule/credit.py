@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from stoker.cluster import WHOLE
@@ -22,36 +23,46 @@ from stoker.schedule.snapshot import Plan, Snapshot
 _FOR_ROOM = ("Resources", "Priority")  # reasons for which a right is not met; limits and times are nobody's debt
 
 
-class _Account(NamedTuple):
+class Credit(NamedTuple):
+    """One queue's account as of `at`, and how it goes on from there. Times in seconds since the epoch."""
+
+    at: float
     owed: float  # device-seconds
     short: float  # devices: what it grows by; below zero it shrinks
     most: float  # device-seconds
 
+    def then(self, now: float) -> float:
+        """Device-seconds that are owed at `now`."""
+        return min(max(0.0, self.owed + self.short * max(0.0, now - self.at)), self.most)
+
 
 class Credits:
-    """It has no clock: it is told of every pass, and takes what that left to hold until the next one."""
+    """It has no clock: it is told of every pass, and takes what that left to hold until the next one.
 
-    def __init__(self) -> None:
-        self._noted: tuple[float, Mapping[str, _Account]] = 0.0, {}
+    An account is replaced only when its course changes. So `accounts` are what has to be kept over a restart, and
+    stay the same, to the last digit of what they say of any moment, while nothing happens.
+    """
+
+    def __init__(self, accounts: Mapping[str, Credit] = MappingProxyType({})) -> None:
+        self.accounts = accounts  # queues that are owed nothing, and lack nothing, are left out
 
     def at(self, now: float) -> Mapping[str, float]:
         """What queues are owed at `now`, in device-seconds; those that are owed nothing are left out."""
-        noted_at, accounts = self._noted
-        seconds = max(0.0, now - noted_at)
-        owed = {
-            name: min(max(0.0, account.owed + account.short * seconds), account.most)
-            for name, account in accounts.items()
-        }
+        owed = {name: account.then(now) for name, account in self.accounts.items()}
         return {name: amount for name, amount in owed.items() if amount > 0}
 
     def note(self, snapshot: Snapshot, plan: Plan) -> None:
         """Go on from `snapshot`, for which `plan` was made and carried out."""
-        owed = self.at(snapshot.now)
-        accounts = {
-            name: _Account(owed.get(name, 0.0), short, deserved * MOST_OWED_S)
-            for name, (short, deserved) in _short(snapshot, plan).items()
-        }
-        self._noted = snapshot.now, accounts
+        owed, accounts = self.at(snapshot.now), {}
+        for name, (short, deserved) in _short(snapshot, plan).items():
+            before, most = self.accounts.get(name), deserved * MOST_OWED_S
+            if name not in owed and short <= 0:
+                continue
+            goes_on = before is not None and (before.short, before.most) == (short, most)
+            accounts[name] = (
+                before if before and goes_on else Credit(snapshot.now, owed.get(name, 0.0), short, most)
+            )
+        self.accounts = accounts
 
 
 def _short(snapshot: Snapshot, plan: Plan) -> Mapping[str, tuple[float, float]]:

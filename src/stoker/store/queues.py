@@ -10,8 +10,9 @@ from types import MappingProxyType
 from sqlalchemy import Connection, select
 
 from stoker.queue import Queue, Usage
+from stoker.schedule import Credit
 from stoker.store.database import Database
-from stoker.store.tables import queue_usage, queues
+from stoker.store.tables import queue_credit, queue_usage, queues
 from stoker.typed import dump, read
 
 
@@ -53,6 +54,20 @@ class QueueStore:
             connection.execute(queue_usage.delete())
             if rows:
                 connection.execute(queue_usage.insert(), rows)
+
+    def credits(self) -> Mapping[str, Credit]:
+        """What queues were short of, as noted last."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(queue_credit)).all()
+        return {row.queue: Credit(row.at, row.owed, row.short, row.most) for row in rows}
+
+    def note_credits(self, accounts: Mapping[str, Credit]) -> None:
+        """Keep `accounts` in place of those that were noted before."""
+        rows = [{"queue": name, **account._asdict()} for name, account in accounts.items()]
+        with self._database.write(durable=False) as connection:
+            connection.execute(queue_credit.delete())
+            if rows:
+                connection.execute(queue_credit.insert(), rows)
 
 
 def _all(connection: Connection) -> Mapping[str, Queue]:

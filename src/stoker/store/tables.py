@@ -209,6 +209,17 @@ queue_usage = Table(
     Column("at", Float, nullable=False),
 )
 
+# What queues were short of as of `at`, and by how many devices it grows from then on (schedule/credit.py).
+queue_credit = Table(
+    "queue_credit",
+    metadata,
+    Column("queue", String(64), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("owed", Float, nullable=False),  # device-seconds
+    Column("short", Float, nullable=False),  # devices
+    Column("most", Float, nullable=False),  # device-seconds
+)
+
 # One row: where nodes are in the network, as administrators say. It is read as a whole, and changes rarely.
 topology = Table(
     "topology",
