@@ -8,7 +8,8 @@ import pytest
 
 from stoker import explanation_texts as texts_of
 from stoker import explanation_words as words
-from stoker.explanation import Because, Cause, Change, ChangeKind, Refusal, Value
+from stoker.explanation import Because, Cause, Change, ChangeKind, Ending, Refusal, Shield, Shielded, Value, Victim
+from stoker.schedule.victims import Loss
 from stoker.spelling import parse_accelerators
 
 
@@ -16,7 +17,13 @@ def _places(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
-@pytest.mark.parametrize("texts", [texts_of.ASKED, texts_of.CAUSES, texts_of.CHANGES, texts_of.REFUSALS])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        texts_of.ASKED, texts_of.CAUSES, texts_of.CHANGES, texts_of.REFUSALS, texts_of.ENDING, texts_of.LOSSES,
+        texts_of.SHIELDS,
+    ],
+)  # fmt: skip
 def test_both_languages_name_the_same_values(texts: dict[str, tuple[str, str]]) -> None:
     for key, (english, chinese) in texts.items():
         assert _places(english) == _places(chinese), key
@@ -26,6 +33,8 @@ def test_every_code_has_its_words() -> None:
     assert {key.partition(".")[0] for key in texts_of.CAUSES} == set(Cause)
     assert set(texts_of.CHANGES) == set(ChangeKind)
     assert set(texts_of.REFUSALS) == set(Refusal)
+    assert set(texts_of.SHIELDS) == set(Shield)
+    assert set(texts_of.LOSSES) == set(Loss)
 
 
 def test_every_cause_and_every_kind_of_limit_has_a_remedy() -> None:
@@ -94,3 +103,15 @@ def test_a_change_says_with_which_option_it_is_asked_for() -> None:
     memory = Change(ChangeKind.MEMORY, {"memory_bytes": 4 << 30, "was_bytes": 8 << 30}, 0.1)
     assert words.option_of(memory) == "--mem 4096M"
     assert "4.0 GiB" in words.change_in("zh", memory)
+
+
+def test_who_would_be_ended_and_what_that_costs_is_told_in_both_languages() -> None:
+    victim = Victim("12", "train", "anna", "t", 8, 16, "saved", 240.0)
+    assert words.loss_in("en", victim) == "loses 4 min of work, since it last saved itself"
+    assert words.loss_in("zh", victim) == "损失 4 分 的工作（自上次保存以来）"
+    assert words.ending_in("en", Ending((victim,), left_s=180.0)).startswith("when these have run")
+    assert words.ending_in("zh", Ending()) == "占用者均不可为它抢占"
+    assert words.shielded_in("en", Shielded(Shield.TIME, 2, 60.0)).startswith(
+        "2: not yet run for their minimal time"
+    )
+    assert words.shielded_in("zh", Shielded(Shield.JOB, 3)) == "3 个：不可抢占"

@@ -117,6 +117,54 @@ class Holder:
     hidden: bool = False
 
 
+class Shield(StrEnum):
+    """What keeps a running job from being ended for one that waits. Each job counts under the first that holds."""
+
+    POLICY = "policy"  # the policy ends nobody for others
+    JOB = "job"  # it is not preemptible
+    QUEUE = "queue"  # its queue lets none of its jobs be ended, or none for other queues
+    PRIORITY = "priority"  # of the same queue, and its priority is not lower
+    TURN = "turn"  # of the same queue and priority, and its turn is not over
+    RIGHT = "right"  # of another queue, and with the waiting job its own queue would hold more than it deserves
+    BORROWED = "borrowed"  # of another queue, which has not borrowed what it holds
+    TIME = "time"  # it has not run for its minimal time
+
+
+@dataclass(frozen=True)
+class Victim:
+    """Who is, or would be, ended for a waiting job, and what of its work is lost with it."""
+
+    job: str
+    name: str
+    owner: str
+    tenant: str
+    devices: int
+    cpus: int
+    rests_on: str  # what the loss rests on: a `schedule.victims.Loss`
+    lost_s: float
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Shielded:
+    """Jobs in the way that may not be ended for it."""
+
+    shield: Shield
+    count: int
+    left_s: float = 0.0  # of TIME: until the first may be ended
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a waiting job starts, or could, by ending others: the victims, or else what protects those in the way."""
+
+    victims: tuple[Victim, ...] = ()
+    begun: bool = False  # they are being ended, or the last pass decided to
+    left_s: float = 0.0  # until all of the victims have run for their minimal time
+    endable: int = 0  # without victims: so many may be ended, and that is not enough
+    shielded: tuple[Shielded, ...] = ()
+
+
 @dataclass(frozen=True)
 class Ahead:
     """A waiting job that goes first and wants nodes that this one could use."""
@@ -188,6 +236,7 @@ class Explanation:
     changes: tuple[Change, ...] = ()
     holders: tuple[Holder, ...] = ()
     more_holders: int = 0  # further ones
+    ending: Ending | None = None  # None: that is no question of ending others
     line: Standing = field(default_factory=Standing)
     forecast: Forecast = field(default_factory=Forecast)
     must_begin: float | None = None  # the last moment at which it keeps its deadline; None: it has none

@@ -282,3 +282,52 @@ REFUSALS: Both = {
     "reserved": ("reserved", "已预留"),
     "free": ("free for it", "可用"),
 }
+
+# How it starts by ending others: the head of the list of victims, or why there is none.
+ENDING: Both = {
+    "begun": ("these give way to it now:", "正在为它让出："),
+    "now": ("when it is its turn, it can start by ending:", "轮到它时，可通过抢占下列作业启动："),
+    "later": (
+        "when these have run for their minimal time, in {left}, it can start by ending:",
+        "{left}后下列作业满足最短运行时间，届时可抢占它们启动：",
+    ),
+    "none": ("nobody in its way may be ended for it", "占用者均不可为它抢占"),
+    "too_few": (
+        "ending those that may be ended for it ({endable}) does not make room enough",
+        "可为它抢占的作业（{endable} 个）全部让出仍不够",
+    ),
+}
+
+LOSSES: Both = {
+    "nothing": ("loses no work: it is told to save itself", "不损失工作：会收到保存通知"),
+    "saved": ("loses {lost} of work, since it last saved itself", "损失 {lost} 的工作（自上次保存以来）"),
+    "regular": (
+        "loses {lost} of work, if it saves itself as often as it says",
+        "损失 {lost} 的工作（按其声明的保存间隔）",
+    ),
+    "untold": (
+        "loses {lost} of work: nothing tells of a checkpoint",
+        "损失 {lost} 的工作：没有任何检查点的记录",
+    ),
+}
+
+SHIELDS: Both = {
+    "policy": ("the policy ends no job for another", "调度策略不允许抢占"),
+    "job": ("not preemptible", "不可抢占"),
+    "queue": ("protected by their queue", "受所在队列保护"),
+    "priority": ("of its queue, with a priority that is not lower", "同一队列，优先级不低于它"),
+    "turn": ("of its queue and priority, and their turn is not over", "同一队列、同等优先级，且本轮尚未结束"),
+    "right": (
+        "of other queues, and with it its own queue would hold more than it deserves",
+        "属其他队列，而本队列加上它会超出应得",
+    ),
+    "borrowed": (
+        "of other queues, which hold no more than they deserve",
+        "属其他队列，且这些队列未超出应得",
+    ),
+    "time": (
+        "not yet run for their minimal time; the first has in {left}",
+        "未满最短运行时间；最早的还差 {left}",
+    ),
+}
+SHIELDED: tuple[str, str] = ("{count}: {why}", "{count} 个：{why}")

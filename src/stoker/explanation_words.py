@@ -5,8 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stoker.cluster import WHOLE
-from stoker.explanation import Because, Cause, Change, ChangeKind, Explanation, Refusal, Value
-from stoker.explanation_texts import ASKED, CAUSES, CHANGES, REFUSALS, REMEDIES, WHOSE, WINDOW, Both
+from stoker.explanation import (
+    Because,
+    Cause,
+    Change,
+    ChangeKind,
+    Ending,
+    Explanation,
+    Refusal,
+    Shielded,
+    Value,
+    Victim,
+)
+from stoker.explanation_texts import (
+    ASKED,
+    CAUSES,
+    CHANGES,
+    ENDING,
+    LOSSES,
+    REFUSALS,
+    REMEDIES,
+    SHIELDED,
+    SHIELDS,
+    WHOSE,
+    WINDOW,
+    Both,
+)
 from stoker.finding import Finding, Verdict
 from stoker.units import duration_in, format_bytes
 
@@ -64,6 +88,26 @@ def option_of(change: Change) -> str:
 def refusal_in(language: str, refusal: Refusal) -> str:
     """What a node lacks, in a word or two."""
     return _say(REFUSALS, language, refusal)
+
+
+def ending_in(language: str, ending: Ending) -> str:
+    """What stands above the victims; without any, why there are none."""
+    if ending.victims:
+        key = "begun" if ending.begun else "later" if ending.left_s > 0 else "now"
+    else:
+        key = "too_few" if ending.endable else "none"
+    return _say(ENDING, language, key).format(left=duration_in(language, ending.left_s), endable=ending.endable)
+
+
+def loss_in(language: str, victim: Victim) -> str:
+    """What is lost with it: ``loses 4 min of work, since it last saved itself``."""
+    return _say(LOSSES, language, victim.rests_on).format(lost=duration_in(language, victim.lost_s))
+
+
+def shielded_in(language: str, shielded: Shielded) -> str:
+    """Why so many may not be ended: ``3: not preemptible``."""
+    why = _say(SHIELDS, language, shielded.shield).format(left=duration_in(language, shielded.left_s))
+    return _of(SHIELDED, language).format(count=shielded.count, why=why)
 
 
 def asked_in(language: str, values: Mapping[str, Value]) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stoker.console.waiting import MOST_CELLS, waiting
 from stoker.explanation import (
     Because,
     Cause,
     Change,
     ChangeKind,
+    Ending,
     Explanation,
     Forecast,
     Holder,
     NodeRefusal,
     Refusal,
+    Shield,
+    Shielded,
+    Victim,
 )  # fmt: skip
 
 NOW = 1_000_000.0
@@ -50,3 +56,16 @@ def test_each_node_is_drawn_under_what_it_lacks_and_the_rest_is_counted() -> Non
         (Refusal.TAINT, 1, 1, 0),
     ]
     assert [(step.option, step.text) for step in drawn.steps] == [("--tolerate edge", "容忍污点 edge")]
+
+
+def test_who_would_be_ended_and_what_is_in_the_way_is_said_in_the_readers_language() -> None:
+    victim = Victim("7", "train", "ann", "t", 8, 8, "untold", 90.0)
+    found = Explanation("9", "mine", NOW, NOW, Because(Cause.RESOURCES, {"devices": 8, "free": 0, "total": 16}))
+    assert waiting(found, "en").toll is None
+    could = waiting(replace(found, ending=Ending((victim,), begun=True)), "zh").toll
+    assert could is not None
+    assert (could.head, could.shields) == ("正在为它让出：", ())
+    assert could.victims == ((victim, "损失 1 分 30 秒 的工作：没有任何检查点的记录"),)
+    kept = waiting(replace(found, ending=Ending(shielded=(Shielded(Shield.JOB, 2),))), "en").toll
+    assert kept is not None
+    assert (kept.victims, kept.shields) == ((), ("2: not preemptible",))

@@ -61,6 +61,26 @@ def test_a_change_that_is_offered_really_starts_the_job(app: App, who: Account) 
     runs(app, _submit(app, who, "again", resources=Resources(accelerators=2)), who)
 
 
+def test_who_would_be_ended_is_told_with_what_is_lost_and_named_to_whom_may_know(app: App, who: Account) -> None:
+    ann = app.accounts.create("ann", Role.USER, "speech", who)[0]
+    six = Resources(accelerators=6)
+    secret = _submit(app, who, "secret", resources=six, preemptible=True, min_runtime=3000.0, priority=10)
+    runs(app, secret, who)
+    mine = _submit(app, ann, "mine", resources=Resources(accelerators=8), priority=50)
+    until(app, mine, who, lambda now: now.reason == "Resources")
+    ending = app.explanations.explain(mine.id, who).ending
+    assert ending is not None
+    assert [(one.job, one.name, one.devices, one.rests_on) for one in ending.victims] == [
+        (secret.label, "secret", 6, "untold")
+    ]
+    assert 2900.0 < ending.left_s < 3000.0
+    hers = app.explanations.explain(mine.id, ann).ending
+    assert hers is not None
+    assert [(one.job, one.name, one.owner, one.hidden, one.devices) for one in hers.victims] == [
+        ("", "", "", True, 6)
+    ]
+
+
 def test_what_was_predicted_is_compared_with_what_came(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/x.db")
     database.migrate()

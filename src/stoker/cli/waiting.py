@@ -7,8 +7,17 @@ from datetime import datetime
 
 from stoker.cli.render import clean, columns, width
 from stoker.cli.texts import language, t
-from stoker.explanation import FOR_ROOM, Accuracy, Explanation, Forecast, Holder, NodeRefusal, Standing
-from stoker.explanation_words import cause_in, change_in, option_of, refusal_in, remedy_in
+from stoker.explanation import FOR_ROOM, Accuracy, Explanation, Forecast, Holder, NodeRefusal, Standing, Victim
+from stoker.explanation_words import (
+    cause_in,
+    change_in,
+    ending_in,
+    loss_in,
+    option_of,
+    refusal_in,
+    remedy_in,
+    shielded_in,
+)
 from stoker.units import duration_in, format_bytes
 
 _MARGIN = 10  # cells of the words on the left
@@ -29,6 +38,7 @@ def waiting(found: Explanation, *, nodes: bool = False) -> str:
         (t("Starts"), _starts(found)),
         (t("Or now"), _changes(found)),
         (t("Sooner"), (f"{option_of(one)}  {change_in(language(), one)}" for one in found.sooner)),
+        (t("Preempts"), _ending(found)),
         (t("Held by"), _holders(found)),
         (t("Ahead"), _ahead(found.line)),
         (t("Nodes"), _nodes(found, asked=nodes)),
@@ -124,6 +134,24 @@ def _changes(found: Explanation) -> Iterator[str]:
     for option, text, where in told:
         place = t(" (on {where})", where=where) if where else ""
         yield f"{option}{' ' * (margin - width(option) + 2 * bool(margin))}{text}{place}"
+
+
+def _ending(found: Explanation) -> Iterator[str]:
+    ending = found.ending
+    if ending is None:
+        return
+    yield ending_in(language(), ending)
+    for one in ending.victims:
+        yield f"{_victim(one)}: {loss_in(language(), one)}"
+    for kept in ending.shielded:
+        yield shielded_in(language(), kept)
+
+
+def _victim(one: Victim) -> str:
+    what = _holds(one.devices, one.cpus)
+    if one.hidden:
+        return t("a job of somebody else, {what}", what=what)
+    return t('{job} "{name}" of {owner}, {what}', job=one.job, name=one.name, owner=one.owner, what=what)
 
 
 def _holders(found: Explanation) -> Iterator[str]:

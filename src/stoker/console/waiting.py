@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stoker.explanation import FOR_ROOM, Explanation, Holder, NodeRefusal, Refusal
-from stoker.explanation_words import cause_in, change_in, option_of, refusal_in, remedy_in
+from stoker.explanation import FOR_ROOM, Ending, Explanation, Holder, NodeRefusal, Refusal, Victim
+from stoker.explanation_words import (
+    cause_in,
+    change_in,
+    ending_in,
+    loss_in,
+    option_of,
+    refusal_in,
+    remedy_in,
+    shielded_in,
+)
 
 MOST_CELLS = 600  # nodes drawn for one refusal; of more the rest is counted
 _TICKS = 4
@@ -53,12 +62,22 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Toll:
+    """What starting it by ending others takes: who loses what, or what protects those in its way."""
+
+    head: str
+    victims: tuple[tuple[Victim, str], ...]
+    shields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Waiting:
     found: Explanation
     cause: str
     remedy: str
     steps: tuple[Step, ...]
     sooner: tuple[Step, ...]  # changes with which it would wait less
+    toll: Toll | None
     none_helps: bool  # changes were tried, and none starts it
     axis: Axis
     bars: tuple[Bar, ...]
@@ -73,10 +92,19 @@ def waiting(found: Explanation, language: str) -> Waiting:
         remedy=remedy_in(language, found.because),
         sooner=tuple(Step(change_in(language, one), option_of(one), "") for one in found.sooner),
         steps=tuple(Step(change_in(language, one), option_of(one), ", ".join(one.where)) for one in found.at_once),
+        toll=None if found.ending is None else _toll(found.ending, language),
         none_helps=not found.at_once and found.because.cause in FOR_ROOM,
         axis=axis,
         bars=tuple(_bar(one, found.at, axis.seconds) for one in found.holders),
         rows=tuple(_row(refusal, count, found.nodes, language) for refusal, count in _by_count(found)),
+    )
+
+
+def _toll(ending: Ending, language: str) -> Toll:
+    return Toll(
+        head=ending_in(language, ending),
+        victims=tuple((one, loss_in(language, one)) for one in ending.victims),
+        shields=tuple(shielded_in(language, one) for one in ending.shielded),
     )
 
 

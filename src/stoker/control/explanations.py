@@ -10,7 +10,7 @@ from stoker.control.forecasts import Forecasts
 from stoker.control.loop import Dispatcher
 from stoker.control.rights import require_sight, sees
 from stoker.errors import Conflict
-from stoker.explanation import Ahead, Because, Cause, Explanation, Holder
+from stoker.explanation import Ahead, Because, Cause, Explanation, Holder, Victim
 from stoker.job import Job, JobState
 from stoker.schedule import Plan, Snapshot, explain
 from stoker.store.jobs import JobStore
@@ -58,10 +58,14 @@ def _as_seen(found: Explanation, who: Account) -> Explanation:
     """Without what belongs to other tenants, and to those who use the engines without us."""
     holders = tuple(one if _may_know(one, who) else _nameless(one) for one in found.holders)
     first = tuple(one if sees(who, one.tenant) else _unnamed(one) for one in found.line.first)
+    ending = found.ending
+    if ending is not None:
+        seen = tuple(one if sees(who, one.tenant) else _nobody(one) for one in ending.victims)
+        ending = replace(ending, victims=seen)
     because, hidden = found.because, {one.job for one in found.line.first if not sees(who, one.tenant)}
     if because.cause is Cause.RESERVATION and who.role is not Role.ADMIN and _is_hidden(found, hidden):
         because = replace(because, values={**because.values, "job": ""})
-    return replace(found, because=because, holders=holders, line=replace(found.line, first=first))
+    return replace(found, because=because, holders=holders, ending=ending, line=replace(found.line, first=first))
 
 
 def _is_hidden(found: Explanation, hidden: set[str]) -> bool:
@@ -76,6 +80,10 @@ def _may_know(holder: Holder, who: Account) -> bool:
 
 def _nameless(holder: Holder) -> Holder:
     return replace(holder, job="", name="", owner="", tenant="", hidden=True)
+
+
+def _nobody(victim: Victim) -> Victim:
+    return replace(victim, job="", name="", owner="", tenant="", hidden=True)
 
 
 def _unnamed(ahead: Ahead) -> Ahead:

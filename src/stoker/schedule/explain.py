@@ -11,6 +11,7 @@ from stoker.schedule.case import Case
 from stoker.schedule.cause import because
 from stoker.schedule.changes import by_waiting, changes
 from stoker.schedule.decide import decide
+from stoker.schedule.ending import ending
 from stoker.schedule.forecast import HELD_UP, elsewhere, forecast
 from stoker.schedule.holders import ahead, holders, holding
 from stoker.schedule.lane import latest_begin
@@ -56,6 +57,7 @@ def explain(
         changes=offered,
         holders=tuple(named[:_HOLDERS]),
         more_holders=max(0, len(named) - _HOLDERS),
+        ending=ending(case, why.cause, held_by) if offer else None,
         line=Standing(len(case.ahead), len(rivals), tuple(ahead(one) for one in rivals[:_RIVALS])),
         forecast=when,
         must_begin=None if job.spec.deadline is None else latest_begin(job),

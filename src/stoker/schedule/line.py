@@ -13,6 +13,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from stoker.cluster import WHOLE
+from stoker.explanation import Shield
 from stoker.job import Job, JobSpec, Placement
 from stoker.queue import DEFAULT, Preemptible, Queue
 from stoker.schedule.branch import Branch, Held, Owed, walk
@@ -151,23 +152,31 @@ class Line:
         within what its queue deserves, and the victim's must hold more than it deserves. So what is taken back was
         borrowed.
         """
+        return self.shield(job, victim, taken) is None
+
+    def shield(self, job: Job, victim: Job, taken: Sequence[Job] = ()) -> Shield | None:
+        """What of `may_take` does not hold; None: all does."""
         home, other = self._leaf(job), self._leaf(victim)
         if other.queue.preemptible is Preemptible.NOBODY:
-            return False
+            return Shield.QUEUE
         if home is other:
-            return job.spec.priority > victim.spec.priority or self._after_its_turn(job, victim)
+            if job.spec.priority > victim.spec.priority or self._after_its_turn(job, victim):
+                return None
+            turns = self._turn is not None and job.spec.priority == victim.spec.priority
+            return Shield.TURN if turns else Shield.PRIORITY
         if other.queue.preemptible is not Preemptible.ANYBODY:
-            return False
+            return Shield.QUEUE
         milli, models = self._quantity.asked(job.spec), job.spec.resources.models
         mine = home.below_common(other)
         if not all(branch.within(milli, models) for branch in mine):
-            return False
+            return Shield.RIGHT
         back = [(self._leaf(one).path, self._held(one)) for one in taken]
         of = self._held(victim).of
-        return all(
+        pays = all(
             branch.pays_back(mine[-1], [held for path, held in back if branch in path], of)
             for branch in other.below_common(home)
         )
+        return None if pays else Shield.BORROWED
 
     def may_move(self, job: Job, victim: Job) -> bool:
         """Whether `victim`, which runs, may be made to start again elsewhere so that `job` gets in: it loses no

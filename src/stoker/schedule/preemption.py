@@ -22,7 +22,7 @@ from stoker.schedule.field import Field
 from stoker.schedule.line import Line
 from stoker.schedule.snapshot import Preempt, Relocate, Snapshot, Wait
 from stoker.schedule.trial import Trial
-from stoker.schedule.victims import Candidate, choose, lost, size
+from stoker.schedule.victims import Candidate, Choice, choose, lost, size
 
 _MOST_TRIES = 50  # in one pass that help nobody: each looks at all that runs
 _GATHERED = 32  # victims, the cheapest, that are looked at together with moves
@@ -269,10 +269,20 @@ class Preemption:
             trial.give(going)
         return trial
 
-    def _candidates(self, job: Job) -> list[Candidate]:
+    def cheapest(self, job: Job, spec: JobSpec, pool: Field, *, rested: bool = True) -> Choice | None:
+        """Whom to end so that `job` starts, if it was next; with `rested` only who has run for its minimal time.
+        Nothing is planned."""
+        victims = self._candidates(job, rested=rested)
+        return choose(spec, self._trial(job, pool, None), victims, lambda gone: self._together(job, gone))
+
+    def _candidates(self, job: Job, *, rested: bool = True) -> list[Candidate]:
         now, policy, going = self._snapshot.now, self._snapshot.policy, self.going
         able = [one for one in self._movable if one.id not in going and self._line.may_take(job, one, self._going)]
-        return [Candidate(one, lost(one, now, policy) + self._waits(one)) for one in able if self._has_run(one)]
+        return [
+            Candidate(one, lost(one, now, policy) + self._waits(one))
+            for one in able
+            if not rested or self._has_run(one)
+        ]
 
     def _waits(self, victim: Job) -> float:
         """Device-seconds until its next turn: who is last in the order would wait anyway; who is first comes back
@@ -289,12 +299,10 @@ class Preemption:
 
     def _has_run(self, victim: Job) -> bool:
         """Whether it was left alone for as long as it may expect; one that has not begun has not."""
-        least = victim.spec.min_runtime
-        least = self._snapshot.policy.min_runtime if least is None else least
-        until = (self._snapshot.now if victim.started_at is None else victim.started_at) + least
-        if until > self._snapshot.now and victim.started_at is not None:
-            self.wake_at = min(self.wake_at, until)
-        return until <= self._snapshot.now
+        left = left_alone(victim, self._snapshot)
+        if left > 0 and victim.started_at is not None:
+            self.wake_at = min(self.wake_at, self._snapshot.now + left)
+        return left <= 0
 
     def begins(self, job: Job, waiting: Iterable[Job]) -> None:
         """Note that `job` starts in this pass while these wait: somebody may displace it as soon as it has run."""
@@ -310,6 +318,13 @@ class Preemption:
 
     def _ended_for(self, job: Job) -> Sequence[Job]:
         return [going for going in self._going if going.gives_way_to == job.id]
+
+
+def left_alone(job: Job, snapshot: Snapshot) -> float:
+    """Seconds until `job` has run for as long as it may expect; one that has not begun has all of it before it."""
+    least = snapshot.policy.min_runtime if job.spec.min_runtime is None else job.spec.min_runtime
+    since = snapshot.now if job.started_at is None else job.started_at
+    return max(0.0, since + least - snapshot.now)
 
 
 def _largest_first(job: Job) -> tuple[float, int]:
