@@ -36,9 +36,12 @@ from stoker.control.notebooks import NotebookDesk
 from stoker.control.policy import PolicyDesk
 from stoker.control.queues import QueueDesk
 from stoker.control.reclaim import ReclaimDesk
+from stoker.control.request import RequestReader
 from stoker.control.rights import require
 from stoker.control.roster import Roster
+from stoker.control.shipment_work import ShipmentWork
 from stoker.control.shipments import ShipmentDesk
+from stoker.control.stages import StageJobs
 from stoker.control.topology import TopologyDesk
 from stoker.depot import Depot, is_remote, read_credentials
 from stoker.engine import Engine
@@ -226,20 +229,20 @@ class App:
         self.reclaims = ReclaimDesk(self.endpoints, lambda: self.dispatcher.seen)
         self.lender = Carrier(self.changes, (self.lending.step,), name="lender")
         self.models = ModelDesk(registry, PromotionJournal(self.database), self.endpoints, self.clock)
-        self.shipments = ShipmentDesk(
-            ShipmentStore(self.database),
+        shipments = ShipmentStore(self.database)
+        self.shipment_work = ShipmentWork(
+            shipments,
             self.jobs,
+            StageJobs(self.jobs, artifacts, self.attachments, self.largest_node, self._added_engines),
             self.models,
             self.endpoints,
             registry,
             artifacts,
-            self.attachments,
-            self.home,
             self.clock,
-            self.changes,
-            self.largest_node,
-            self._added_engines,
-            self.files.content,
+        )
+        reader = RequestReader(registry, artifacts, self.home, self.largest_node, self.files.content)
+        self.shipments = ShipmentDesk(
+            shipments, reader, self.shipment_work, self.jobs, artifacts, self.clock, self.changes
         )
         self.carrier = Carrier(
             self.changes,

@@ -14,7 +14,7 @@ from stoker.app import App
 from stoker.control.rights import platform
 from stoker.errors import NoSpace, NotFound, Unfit
 from stoker.job import Job, JobSpec, Resources
-from stoker.ship.decide import RunJob
+from stoker.ship.decide import Act, RunJob
 from stoker.shipment import Shipment, ShipmentRequest, ShipmentState, Stage, StageState
 
 ANN = Account("ak-ann", "ann", Role.USER, "speech", 0.0)
@@ -79,7 +79,7 @@ def test_the_training_alone_is_elastic_and_may_be_displaced(app: App, data: Path
     shipment = ship(app, data, nodes=2, min_nodes=1, preemptible=True)  # there is one node
     for stage, asked in ((Stage.TRAIN, (2, 1, True)), (Stage.CURATE, (1, 0, False))):
         action = RunJob(stage, "key", stage.value, {}, (), {})
-        spec = app.jobs.get(app.shipments._stage_jobs.submit(shipment, action, {}), platform()).spec
+        spec = app.jobs.get(app.shipment_work._stage_jobs.submit(shipment, action, {}), platform()).spec
         assert (spec.nodes, spec.min_nodes, spec.preemptible) == asked
         assert spec.returns
     with pytest.raises(Unfit):
@@ -116,7 +116,7 @@ def test_a_job_submitted_before_a_kill_is_found_again_though_its_spec_would_diff
     app.shipments.advance()
     monkeypatch.undo()
     smaller = dataclasses.replace(app.dispatcher.nodes()[0], cpus=1)
-    monkeypatch.setattr(app.shipments._stage_jobs, "_largest_node", lambda _engine: smaller)
+    monkeypatch.setattr(app.shipment_work._stage_jobs, "_largest_node", lambda _engine: smaller)
     app.shipments.advance()
     assert [job.id for job in live(app)] == [look(app, shipment).stage(Stage.IMPORT).job]
 
@@ -136,7 +136,7 @@ def test_what_can_never_be_done_fails_its_stage(app: App, data: Path, monkeypatc
     def refuse(*_: object) -> int:
         raise NotFound("there is no such thing")
 
-    monkeypatch.setattr(app.shipments._stage_jobs, "submit", refuse)
+    monkeypatch.setattr(app.shipment_work._stage_jobs, "submit", refuse)
     app.shipments.advance()
     found = look(app, shipment)
     assert (found.state, found.message) == (ShipmentState.FAILED, "import: there is no such thing")
@@ -148,14 +148,14 @@ def test_a_trouble_that_passes_is_told_and_forgotten_and_does_not_stop_the_other
     app: App, data: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     shipment, other = ship(app, data), ship(app, data, heldout=str(data))
-    submit = app.shipments._stage_jobs.submit
+    submit = app.shipment_work._stage_jobs.submit
 
     def fail_one(given: Shipment, *rest: Any) -> int:
         if given.id == shipment.id:
             raise trouble
         return submit(given, *rest)
 
-    monkeypatch.setattr(app.shipments._stage_jobs, "submit", fail_one)
+    monkeypatch.setattr(app.shipment_work._stage_jobs, "submit", fail_one)
     app.shipments.advance()
     assert look(app, shipment).state is ShipmentState.RUNNING
     assert look(app, shipment).message
@@ -201,22 +201,24 @@ def test_a_version_that_died_after_it_was_verified_does_not_take_over(
     app: App, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipment = dataclasses.replace(ship(app, data), version=7)
-    monkeypatch.setattr(app.shipments._endpoints, "standing", lambda *_: (None, ""))
-    assert app.shipments._act(shipment, Stage.PROMOTE) == shipment  # it may come back
-    monkeypatch.setattr(app.shipments._endpoints, "standing", lambda *_: (None, "replica (job 3) ended: no memory"))
-    assert app.shipments._act(shipment, Stage.PROMOTE).state is ShipmentState.FAILED
+    monkeypatch.setattr(app.shipment_work._endpoints, "standing", lambda *_: (None, ""))
+    assert app.shipment_work.do(shipment, Act(Stage.PROMOTE)) == shipment  # it may come back
+    monkeypatch.setattr(
+        app.shipment_work._endpoints, "standing", lambda *_: (None, "replica (job 3) ended: no memory")
+    )
+    assert app.shipment_work.do(shipment, Act(Stage.PROMOTE)).state is ShipmentState.FAILED
 
 
 def test_shipments_of_one_model_deploy_one_after_the_other(app: App, data: Path) -> None:
     app.shipments.advance()
     first, second = (dataclasses.replace(ship(app, data, method=method), version=7) for method in ("lora", "full"))
     try:
-        deploying = app.shipments._act(first, Stage.DEPLOY)
-        waiting = app.shipments._act(second, Stage.DEPLOY)
+        deploying = app.shipment_work.do(first, Act(Stage.DEPLOY))
+        waiting = app.shipment_work.do(second, Act(Stage.DEPLOY))
         assert deploying.stage(Stage.DEPLOY).state is StageState.RUNNING
         assert waiting.stage(Stage.DEPLOY).state is StageState.WAITING
         assert waiting.message == f"waits for {first.id}, which deploys bot"
         app.shipments.advance()  # as after the end of the first: nobody deploys
-        assert app.shipments._act(waiting, Stage.DEPLOY).stage(Stage.DEPLOY).state is StageState.RUNNING
+        assert app.shipment_work.do(waiting, Act(Stage.DEPLOY)).stage(Stage.DEPLOY).state is StageState.RUNNING
     finally:
         app.endpoints.stop("bot", ANN)

@@ -103,3 +103,11 @@ def ready(step: Step, shipment: Shipment) -> bool:
     """Whether everything the step needs has ended well."""
     states = {run.stage: run.state for run in shipment.stages}
     return all(states.get(stage, StageState.DONE).ended_well for stage in step.needs)
+
+
+def startable(shipment: Shipment) -> set[str]:
+    """The addresses of what could begin now."""
+    waiting = {run.stage for run in shipment.stages if run.state is StageState.WAITING}
+    steps = [step for step in steps_of(shipment.request) if step.recipe and step.stage in waiting]
+    keys = (key_of(step, shipment) for step in steps if ready(step, shipment))
+    return {key for key in keys if key}
