@@ -20,6 +20,7 @@ from stoker.control.changes import Changes
 from stoker.control.consumption import Consumption
 from stoker.control.courier import Courier
 from stoker.control.drains import DrainDesk
+from stoker.control.endpoint_book import EndpointBook
 from stoker.control.endpoints import EndpointDesk
 from stoker.control.engines import EngineDesk
 from stoker.control.explanations import ExplanationDesk
@@ -36,6 +37,7 @@ from stoker.control.notebooks import NotebookDesk
 from stoker.control.policy import PolicyDesk
 from stoker.control.queues import QueueDesk
 from stoker.control.reclaim import ReclaimDesk
+from stoker.control.replica_keeper import ReplicaKeeper
 from stoker.control.request import RequestReader
 from stoker.control.rights import require
 from stoker.control.roster import Roster
@@ -214,19 +216,20 @@ class App:
         """Models, endpoints and shipments, and the thread that carries them on."""
         artifacts = self._artifacts
         registry = Registry(f"sqlite:///{self.home.registry}", artifacts.location("").rstrip("/"))
-        self.endpoints = EndpointDesk(
-            EndpointStore(self.database),
+        self.endpoint_book = EndpointBook(EndpointStore(self.database), self.changes)
+        self.endpoints = EndpointDesk(self.endpoint_book, registry, self.clock)
+        self.replicas = ReplicaKeeper(
+            self.endpoint_book,
             self.jobs,
             registry,
             artifacts,
             self.attachments,
             self.home,
             self.clock,
-            self.changes,
             self.largest_node,
         )
         self.lending = Lending(self.endpoints, self.clock, PolicyStore(self.database).get)
-        self.reclaims = ReclaimDesk(self.endpoints, lambda: self.dispatcher.seen)
+        self.reclaims = ReclaimDesk(self.endpoints, self.replicas, lambda: self.dispatcher.seen)
         self.lender = Carrier(self.changes, (self.lending.step,), name="lender")
         self.models = ModelDesk(registry, PromotionJournal(self.database), self.endpoints, self.clock)
         shipments = ShipmentStore(self.database)
@@ -246,7 +249,7 @@ class App:
         )
         self.carrier = Carrier(
             self.changes,
-            (self.endpoints.reconcile, self.shipments.advance, self.notebooks.sweep),
+            (self.replicas.reconcile, self.shipments.advance, self.notebooks.sweep),
         )
 
     def _lent(self) -> set[int]:

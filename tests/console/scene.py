@@ -296,8 +296,7 @@ def add_endpoint(app: App, admin: Account, name: str = "gpu-ops", up: tuple[int,
     endpoint = Endpoint(
         name, admin.tenant, admin.name, 2, wanted=1, created_at=time.time() - 4000, replicas=replicas
     )
-    app.endpoints._store.add(endpoint)
-    app.endpoints._refresh_routes()
+    app.endpoint_book.add(endpoint)
     return dataclasses.replace(endpoint)
 
 

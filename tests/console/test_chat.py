@@ -20,8 +20,7 @@ def serve(platform: Platform, name: str, url: str) -> None:
     """An endpoint whose one replica is ready at `url`."""
     endpoint = Endpoint(name, platform.admin.tenant, "maria", version=1, wanted=1, created_at=1.0)
     ready = Replica(job=1, version=1, state=ReplicaState.READY, url=url)
-    platform.app.endpoints._store.add(dataclasses.replace(endpoint, replicas=(ready,)))
-    platform.app.endpoints._refresh_routes()
+    platform.app.endpoint_book.add(dataclasses.replace(endpoint, replicas=(ready,)))
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from stoker.account import Account, Role
 from stoker.app import App
+from stoker.control.changes import Changes
+from stoker.control.endpoint_book import EndpointBook
 from stoker.control.rights import platform
 from stoker.control.routes import Routes
 from stoker.endpoint import Endpoint, EndpointSettings, Replica, ReplicaState, Scaling
@@ -17,6 +20,8 @@ from stoker.engine import Key
 from stoker.errors import Away, Conflict, NotFound
 from stoker.job import Job, JobKind
 from stoker.model import ModelVersion
+from stoker.store.database import Database
+from stoker.store.endpoints import EndpointStore, KeptEndpoint
 
 ANN = Account("ak-ann", "ann", Role.USER, "speech", 0.0)
 BOB = Account("ak-bob", "bob", Role.USER, "vision", 0.0)
@@ -36,8 +41,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 @pytest.fixture(autouse=True)
 def clean(app: App) -> Iterator[None]:
     yield
-    for kept in app.endpoints._store.all():
-        app.endpoints._store.remove(kept.endpoint.name, kept.revision)
+    for kept in app.endpoint_book.all():
+        app.endpoint_book._store.remove(kept.endpoint.name, kept.revision)
     app.jobs.cancel([job.id for job in services(app)], platform())
 
 
@@ -49,20 +54,20 @@ def services(app: App) -> list[Job]:
 def answering(app: App, version: int, **changes: object) -> Endpoint:
     """An endpoint whose replica of `version` is ready."""
     app.endpoints.deploy("bot", version, ANN)
-    app.endpoints.reconcile()
+    app.replicas.reconcile()
     (job,) = services(app)
     ready = Replica(job.id, version, ReplicaState.READY, url="http://127.0.0.1:9")
     made = replace(app.endpoints.get("bot", ANN), version=version, candidate=None, switch=False, replicas=(ready,))
-    return app.endpoints._change("bot", lambda _: replace(made, **changes))  # type: ignore[arg-type]
+    return app.endpoint_book.change("bot", lambda _: replace(made, **changes))  # type: ignore[arg-type]
 
 
 def test_a_replica_started_for_an_endpoint_that_was_changed_meanwhile_is_ended(app: App) -> None:
     app.endpoints.deploy("bot", 1, ANN)
-    (kept,) = app.endpoints._store.all()
+    (kept,) = app.endpoint_book.all()
     app.endpoints.deploy("bot", 1, ANN, replicas=2)  # somebody is faster than the pass that goes on now
-    assert app.endpoints._reconcile(kept) == 0.0
+    assert app.replicas._reconcile(kept) == 0.0
     assert services(app) == []
-    app.endpoints.reconcile()
+    app.replicas.reconcile()
     assert sorted(job.id for job in services(app)) == sorted(
         one.job for one in app.endpoints.get("bot", ANN).replicas
     )
@@ -73,11 +78,11 @@ def test_a_pass_that_was_killed_before_it_was_noted_starts_nothing_twice(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app.endpoints.deploy("bot", 1, ANN)
-    (kept,) = app.endpoints._store.all()
-    first = app.endpoints._start(kept.endpoint, 1, kept.revision)
+    (kept,) = app.endpoint_book.all()
+    first = app.replicas._start(kept.endpoint, 1, kept.revision)
     # After the restart the node has not told of itself yet.
-    monkeypatch.setattr(app.endpoints, "_largest_node", lambda _engine: None)
-    assert app.endpoints._start(kept.endpoint, 1, kept.revision).replicas[0].job == first.replicas[0].job
+    monkeypatch.setattr(app.replicas, "_largest_node", lambda _engine: None)
+    assert app.replicas._start(kept.endpoint, 1, kept.revision).replicas[0].job == first.replicas[0].job
 
 
 def test_two_versions_started_in_one_pass_are_two_jobs(app: App) -> None:
@@ -85,28 +90,56 @@ def test_two_versions_started_in_one_pass_are_two_jobs(app: App) -> None:
     endpoint = Endpoint(
         "bot", "speech", "ann", version=1, wanted=1, created_at=5.0, replicas=(failed,), candidate=2
     )
-    both = app.endpoints._start(endpoint, 2, 7)
-    both = app.endpoints._start(app.endpoints._forget(both, 1), 1, 7)
+    both = app.replicas._start(endpoint, 2, 7)
+    both = app.replicas._start(app.replicas._forget(both, 1), 1, 7)
     assert len({one.job for one in both.replicas}) == 2
 
 
 def test_an_endpoint_that_was_asked_for_meanwhile_is_not_removed(app: App) -> None:
     app.endpoints.deploy("bot", 1, ANN)
-    app.endpoints._change("bot", lambda one: replace(one, candidate=None))
-    (kept,) = app.endpoints._store.all()
+    app.endpoint_book.change("bot", lambda one: replace(one, candidate=None))
+    (kept,) = app.endpoint_book.all()
     app.endpoints.deploy("bot", 2, ANN)
-    app.endpoints._remove_if_done(kept)
+    app.endpoint_book.remove_if_done(kept)
     assert app.endpoints.get("bot", ANN).candidate == 2
 
 
 def test_one_endpoint_in_trouble_does_not_stop_the_others(app: App) -> None:
     lost = Endpoint("aaa", "speech", "ann", version=1, wanted=1, created_at=0.0)  # its model is not registered
-    assert app.endpoints._store.add(lost)
-    assert not app.endpoints._store.add(lost)
+    assert app.endpoint_book.add(lost)
+    assert not app.endpoint_book.add(lost)
     app.endpoints.deploy("bot", 1, ANN)
-    assert app.endpoints.reconcile() > 0.0
+    assert app.replicas.reconcile() > 0.0
     assert app.endpoints.get("bot", ANN).replicas
     assert "no version 1" in app.endpoints.get("aaa", ANN).message
+
+
+class Overtaken(EndpointStore):
+    """What it reads first is changed by somebody else before it is shown."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.overtake: Callable[[], object] | None = None
+        self.other = Thread()
+
+    def all(self) -> list[KeptEndpoint]:
+        found = super().all()
+        if self.overtake is not None:
+            other, self.overtake = Thread(target=self.overtake), None
+            other.start()
+            other.join(0.5)  # as far as it gets before the first one goes on
+            self.other = other
+        return found
+
+
+def test_two_changes_at_once_leave_the_gateway_with_the_later_one(app: App) -> None:
+    store = Overtaken(app.database)
+    book = EndpointBook(store, Changes())
+    assert book.add(Endpoint("bot", "speech", "ann", version=1, wanted=1, created_at=0.0))
+    store.overtake = lambda: book.change("bot", lambda one: replace(one, wanted=3))
+    book.change("bot", lambda one: replace(one, wanted=2))
+    store.other.join()
+    assert [one.wanted for one in book.routes.live()] == [3]
 
 
 def test_asking_for_the_version_that_answers_takes_back_what_was_to_follow(app: App) -> None:
@@ -182,8 +215,8 @@ def test_a_key_is_written_whole(app: App, monkeypatch: pytest.MonkeyPatch) -> No
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", full)
         with pytest.raises(OSError, match="No space"):
-            app.endpoints._keys.file("occasion")
-    key = app.endpoints._keys.file("occasion")
+            app.replicas._keys.file("occasion")
+    key = app.replicas._keys.file("occasion")
     assert len(key.read_text()) > 30
     assert key.stat().st_mode & 0o777 == 0o600
 
@@ -209,7 +242,7 @@ def test_the_gateway_goes_the_way_that_the_engine_opens(app: App, monkeypatch: p
     (replica,) = endpoint.replicas
 
     def way() -> str:
-        app.endpoints._look(endpoint)
+        app.replicas._look(endpoint)
         (routed,) = app.endpoints.route("bot", "speech")
         return routed.url
 

@@ -12,7 +12,7 @@ import pytest
 from stoker.account import Account, Role
 from stoker.app import App
 from stoker.clock import ManualClock
-from stoker.control import endpoints as desk
+from stoker.control import replica_keeper
 from stoker.control.lending import Counted, Lending, LoadBook, _quantile
 from stoker.endpoint import ReplicaState, Scaling
 from stoker.job import JobKind, JobSpec, JobState, Resources
@@ -47,7 +47,7 @@ def test_a_book_keeps_the_peaks_of_its_spans_and_the_latency_of_late() -> None:
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     """Four devices. A replica is a little server that says where it listens."""
-    monkeypatch.setattr(desk, "replica_spec", _little_server)
+    monkeypatch.setattr(replica_keeper, "replica_spec", _little_server)
     monkeypatch.setattr(serving, "DRAIN_S", 0.0)
     app = App.open(tmp_path / "home", devices="H100:4", cpus=8)
     app.endpoints._registry.register(

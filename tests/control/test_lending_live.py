@@ -165,7 +165,7 @@ def stage(
         site = stack.enter_context(open_site(tmp_path / "home", devices="H100:4"))
         if request.param != "local":
             site.app.engines.add(_config(request, tmp_path), site.admin)
-        shutil.copytree(model, site.app.endpoints._artifacts.location("made"))
+        shutil.copytree(model, site.app.replicas._artifacts.location("made"))
         draft = ModelVersion(MODEL, 0, 0.0, artifact="made", engine="llama.cpp", base="base")
         site.app.endpoints._registry.register(draft, key="1", tenant=site.admin.tenant)
         site.app.policy.put(Policy(reserve=0.0, forecast=0.0), site.admin)

@@ -11,7 +11,7 @@ import pytest
 
 from stoker.account import Account, Role
 from stoker.app import App
-from stoker.control import endpoints as desk
+from stoker.control import replica_keeper
 from stoker.control.lending import Counted
 from stoker.control.replicas import SLEEPS
 from stoker.endpoint import Endpoint, ReplicaState, Scaling
@@ -109,7 +109,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             labels={SLEEPS: "yes"},
         )
 
-    monkeypatch.setattr(desk, "replica_spec", replica)
+    monkeypatch.setattr(replica_keeper, "replica_spec", replica)
     monkeypatch.setattr(serving, "DRAIN_S", 0.0)
     app = App.open(tmp_path / "home", devices="H100:4", cpus=8)
     draft = ModelVersion("bot", 0, 0.0, artifact="none", engine="vllm", base="base")

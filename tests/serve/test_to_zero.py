@@ -34,7 +34,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     base = save_base(tmp_path / "base", tiny, make_tokenizer())
     made = exported(tmp_path, base, save_training(tmp_path / "train", "full", tiny))
     with open_site(tmp_path / "home") as opened:
-        shutil.copytree(made, opened.app.endpoints._artifacts.location("tiny-export"))
+        shutil.copytree(made, opened.app.replicas._artifacts.location("tiny-export"))
         draft = ModelVersion("tiny", 0, 0.0, artifact="tiny-export", engine="llama.cpp", base="base")
         opened.app.endpoints._registry.register(draft, key="1", tenant="default")
         yield opened

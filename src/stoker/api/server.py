@@ -98,7 +98,7 @@ def create_app(app: App, settings: ServerSettings | None = None) -> Server:
     server.notebooks = server.state.notebooks = NotebookProxy(app.notebooks, app.accounts.authenticate)
     server.notebooks_port = settings.notebooks_port or -1
     errors.install(server)
-    app.endpoints.observe(server.gateway.in_flight)
+    app.replicas.observe(server.gateway.in_flight)
     app.lending.observe(server.gateway.in_flight, server.gateway.meter.counted, server.gateway.held)
     server.add_middleware(
         Door,
