@@ -19,8 +19,9 @@ from typing import Any
 from stoker.cluster import Node
 from stoker.engine import Key, Observation, Order
 from stoker.engines.kubernetes.api import Api
-from stoker.engines.kubernetes.attempts import Attempts, log_path
+from stoker.engines.kubernetes.attempts import Attempts
 from stoker.engines.kubernetes.background import Background
+from stoker.engines.kubernetes.captures import log_path
 from stoker.engines.kubernetes.drain import cordon, uncordon
 from stoker.engines.kubernetes.forward import Forward
 from stoker.engines.kubernetes.kubeconfig import Access, pod_access, read_access
@@ -179,7 +180,7 @@ class KubernetesEngine:
                 raise Away(mirror.trouble)
         if not self._swept:
             self._swept = True
-            self._attempts.missing(self._pods.items)
+            self._attempts.missing()
             await self._attempts.sweep()
         heard = max(self._pods.heard_at, self._nodes.heard_at, self._asked_at)
         if time.monotonic() - heard > _SILENCE_S:

@@ -80,6 +80,17 @@ def look(
     return Seen(Observation(JobState.RUNNING, started_at=min(began or now, now)))
 
 
+def begun(pod: Object) -> bool:
+    """Whether its container has been started, and may have ended since."""
+    states = [one.get("state") or {} for one in (pod.get("status") or {}).get("containerStatuses") or ()]
+    return any("running" in state or "terminated" in state for state in states)
+
+
+def over(pod: Object) -> bool:
+    """Whether nothing of it will run any more."""
+    return bool(pod.get(GONE)) or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
 def image_trouble(pod: Object) -> tuple[str, str]:
     """The kubelet's word and sentence when it cannot make the container; empty when it can or does not know yet."""
     for status in (pod.get("status") or {}).get("containerStatuses") or ():
