@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("xllamacpp")
 
-from stoker.control import endpoints
+from stoker.control import replica_keeper
 from stoker.control.replicas import replica_spec
 from stoker.endpoint import Scaling
 from stoker.engine_config import EngineConfig
@@ -159,7 +159,7 @@ def stage(
         """llama.cpp computes on CPUs here; it holds a device all the same."""
         return replace(replica_spec(*given), resources=Resources(1, cpus=0))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(endpoints, "replica_spec", on_a_device)
+    monkeypatch.setattr(replica_keeper, "replica_spec", on_a_device)
     monkeypatch.setattr(serving, "DRAIN_S", 2.0)  # it has to be waited for twice; nothing else hangs on it
     with ExitStack() as stack:
         site = stack.enter_context(open_site(tmp_path / "home", devices="H100:4"))
