@@ -123,3 +123,41 @@ def _begun(job: Job, engine: str, placements: tuple[object, ...]) -> Job:
         engine=engine,
         placements=placements,  # type: ignore[arg-type]
     )
+
+
+def moved_away(now: float, *, closed: bool) -> Snapshot:
+    """Job 3 has left node `b` at `NOW`, where job 1 is to start; its engine may not show that at once."""
+    first, second = scattered()
+    gone = requeued(dataclasses.replace(stopping(second, 1), moves=True))
+    nodes = [NODES[0], dataclasses.replace(NODES[1], schedulable=not closed)]
+    policy = Policy(min_runtime=0.0)
+    return Snapshot(now, nodes, [waiting(1, 4), gone], [first], since={3: NOW}, policy=policy)
+
+
+def starts(result: Plan) -> dict[int, list[str]]:
+    return {start.job.id: [place.node for place in start.placements] for start in result.starts}
+
+
+def test_who_moved_does_not_go_on_before_the_room_that_it_left_is_shown_as_free() -> None:
+    """Job 1 would be forgotten, and job 3, which may be moved at any moment, would be moved for it once more."""
+    hidden = decide(moved_away(NOW + 1, closed=True))
+    assert (starts(hidden), hidden.moves, hidden.preempts) == ({}, [], [])
+    assert starts(decide(moved_away(NOW + 2, closed=False))) == {1: ["b"], 3: ["a"]}
+
+
+def test_room_that_is_not_shown_within_a_minute_is_given_up() -> None:
+    assert decide(moved_away(NOW + 1, closed=True)).wake_at == NOW + 60
+    assert starts(decide(moved_away(NOW + 60, closed=True))) == {3: ["a"]}
+
+
+def test_the_last_that_went_waits_for_the_one_it_went_for_while_others_still_end() -> None:
+    """What job 4 holds of its room is cancelled and takes its time; there is room for job 3 already."""
+    first, second = scattered()
+    gone = requeued(dataclasses.replace(stopping(second, 1), moves=True))
+    cancelled = stopping(running(4, ("b", 3, 1)), None)
+    policy = Policy(min_runtime=0.0)
+    snapshot = Snapshot(NOW, NODES, [waiting(1, 4), gone], [first, cancelled], since={3: NOW - 100}, policy=policy)
+    result = decide(snapshot)
+    assert (starts(result), result.moves) == ({}, [])
+    assert {1, 3} <= {job for job, wait in result.waits.items() if "its room is being made" in wait.message}
+    assert starts(decide(dataclasses.replace(snapshot, active=[first]))) == {1: ["b"], 3: ["a"]}

@@ -119,6 +119,9 @@ def _place(job: Job, state: _Pass, ahead: int) -> bool:
     if _array_is_full(job, state):
         state.waits[job.id] = Wait("ArrayTaskLimit", f"{job.spec.array_limit} of its array run already")
         return False
+    if _waits_behind(job, state):
+        state.waits[job.id] = Wait("Priority", _ahead(max(1, ahead)))
+        return False
     asked, job = job, _sized(job, state)
     refused = state.line.refuses(job)
     if refused is not None and not state.preemption.possible:
@@ -197,7 +200,7 @@ def _claim(job: Job, state: _Pass) -> bool:
 def _claim_room(job: Job, state: _Pass) -> bool:
     spec = state.line.narrowed(job)
     now = _sized(job, state)
-    if state.line.refuses(now) is None:
+    if state.line.refuses(now) is None and not _waits_behind(job, state):
         sized = state.line.narrowed(now)
         engine, placements = _placements(sized, _shape(sized, state), state)
         if placements:
@@ -217,6 +220,13 @@ def _room_made(job: Job, spec: JobSpec, shape: _Shape, state: _Pass) -> Wait | N
     for one, room in rooms:
         _kept_for(one, room, state)
     return rooms[0][1].wait if rooms else None
+
+
+def _waits_behind(job: Job, state: _Pass) -> bool:
+    """Whether `job`, which was ended for another, starts only with or after that one."""
+    if job.gives_way_to is None:
+        return False
+    return state.preemption.waits_behind(job, {start.job.id for start in state.coming})
 
 
 def _behind(state: _Pass) -> Kept | None:
@@ -261,6 +271,7 @@ def _outlasts(spec: JobSpec, state: _Pass) -> bool:
 
 def _start(job: Job, engine: str, placements: tuple[Placement, ...], state: _Pass) -> None:
     _take(job, engine, placements, state)
+    state.preemption.started(job)
     state.starts.append(Start(job, engine, placements))
 
 
@@ -283,7 +294,7 @@ def _why_waits(job: Job, shape: _Shape, state: _Pass, ahead: int) -> Wait:
         why = state.snapshot.away.get(spec.engine) or next(iter(state.snapshot.away.values()))
         return Wait("EngineAway", why)
     if state.reservation is not None:
-        return Wait("Priority", f"{ahead} job{'s' if ahead > 1 else ''} ahead")
+        return Wait("Priority", _ahead(ahead))
     if shape not in state.impossible:
         state.reservation = _reserve(spec, state)
         if state.reservation is not None:
@@ -296,6 +307,10 @@ def _why_waits(job: Job, shape: _Shape, state: _Pass, ahead: int) -> Wait:
         state.impossible.add(shape)
         return Wait("ReqNodeNotAvail", f"no node offers {_asked(spec)} at present")
     return Wait("Resources", f"first in line; needs {_asked(spec)}, more than is free")
+
+
+def _ahead(count: int) -> str:
+    return f"{count} job{'s' if count > 1 else ''} ahead"
 
 
 def _others_moved(job: Job, until: float, state: _Pass) -> Wait | None:

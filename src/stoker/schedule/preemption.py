@@ -2,7 +2,8 @@
 
 A job whose victims are being ended, or have ended a moment ago, comes before all others: what they free, with what
 is free already, is kept for it until it starts. That needs no memory: a victim says in `gives_way_to` for whom it
-went, until it starts again. So a platform that is killed at any moment goes on where it was.
+went, until it starts again. So a platform that is killed at any moment goes on where it was. The last one that says
+so does not start before the one it went for (`waits_behind`): that one would be forgotten, and have it ended again.
 
 Nobody displaces a job of his own queue that is not of lower priority, nor takes from another queue more than that
 has borrowed (`line`). That rules out two jobs that displace each other for ever.
@@ -11,6 +12,7 @@ has borrowed (`line`). That rules out two jobs that displace each other for ever
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +29,7 @@ from stoker.schedule.victims import Candidate, Choice, choose, lost, size
 _MOST_TRIES = 50  # in one pass that help nobody: each looks at all that runs
 _GATHERED = 32  # victims, the cheapest, that are looked at together with moves
 _NAMED = 4  # victims that a message names
+_SHOWN_S = 60.0  # after a victim has gone; by then its engine shows its room as free
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,11 @@ class Preemption:
         self._movable = [] if never else [job for job in snapshot.active if _movable(job)]
         self._going = [job for job in snapshot.active if job.state is JobState.STOPPING]
         self._claims = _claims(snapshot)
+        self._went = _went(snapshot)
         self._standing: Mapping[int, float] | None = None  # reckoned when it is asked for
         self._hopeless: set[Hashable] = set()
         self._movable_elastic = [] if never else [job for job in snapshot.active if could_grow(job)]
+        self._unsettled: set[int] = set()  # jobs for whom others went, and which have not started
         self.plans: list[Preempt] = []
         self.moves: list[Relocate] = []
         self.wake_at = math.inf  # when somebody has run long enough to be displaced
@@ -86,6 +91,8 @@ class Preemption:
         most = policy.moves - len(self.movers())
         movable = self._may_move(job)
         if most <= 0 or not movable or self._line.refuses(job, self._going) is not None:
+            return []
+        if job.id in self._unsettled and self._about_to_show(job.id):
             return []
         field = pool.copy()
         for going in self._going:
@@ -148,6 +155,7 @@ class Preemption:
         if not self._claims:
             return []
         claimed = [job for job in ready if job.id in self._claims]
+        self._unsettled = {job.id for job in claimed}
         return sorted(
             claimed, key=lambda job: (job.moves, self._line.overdue_since(job), -job.spec.priority, job.id)
         )
@@ -160,6 +168,29 @@ class Preemption:
         if fitting is None:
             return None
         return Room(*trial.fit(fitting), _waits_for(self._ended_for(job)))
+
+    def waits_behind(self, job: Job, kept: Collection[int]) -> bool:
+        """Whether `job`, which went for another, starts only with or after that one: the other's room is `kept` and
+        `job` the last that says for whom it is, or that room should be shown as free any moment."""
+        other = job.gives_way_to
+        if other is None or other == job.id or other not in self._unsettled:
+            return False
+        return self._went[other] == {job.id} if other in kept else self._about_to_show(other)
+
+    def started(self, job: Job) -> None:
+        """Note that `job` starts: it says no more for whom it went, and who went for it is free to go on."""
+        self._unsettled.discard(job.id)
+        if job.gives_way_to is not None:
+            self._went[job.gives_way_to].discard(job.id)
+
+    def _about_to_show(self, job_id: int) -> bool:
+        """Whether somebody went for this job so short ago that its engine may not show its room as free yet."""
+        since = self._snapshot.since
+        last = max((since.get(victim, -math.inf) for victim in self._went.get(job_id, ())), default=-math.inf)
+        if last + _SHOWN_S <= self._snapshot.now:
+            return False
+        self.wake_at = min(self.wake_at, last + _SHOWN_S)
+        return True
 
     def fit_together(self, jobs: Iterable[Job], pool: Field, kept: Kept) -> bool:
         """Whether all of `jobs`, for which others were ended, fit once these are gone, without pushing back what is
@@ -185,6 +216,8 @@ class Preemption:
         """
         like = (shape, job.spec.priority, job.spec.queue, job.tenant, job.owner)
         if not self.possible or like in self._hopeless or len(self._hopeless) >= _MOST_TRIES:
+            return []
+        if job.id in self._unsettled and self._about_to_show(job.id):
             return []
         victims = self._candidates(job)
         trial = self._trial(job, pool, kept) if victims else None
@@ -347,6 +380,16 @@ def _claims(snapshot: Snapshot) -> frozenset[int]:
         ):
             claims.add(job.gives_way_to)
     return frozenset(job_id for job_id in claims if job_id is not None)
+
+
+def _went(snapshot: Snapshot) -> dict[int, set[int]]:
+    """By the job that they went for, those that are being ended, or have ended and not begun again."""
+    found: dict[int, set[int]] = defaultdict(set)
+    going = (job for job in snapshot.active if job.state is JobState.STOPPING)
+    for job in (*going, *snapshot.pending):
+        if job.gives_way_to is not None:
+            found[job.gives_way_to].add(job.id)
+    return found
 
 
 def _waits_for(victims: Sequence[Job]) -> Wait:
