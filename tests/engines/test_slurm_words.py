@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from stoker.engine import Key
 from stoker.engines.slurm import SlurmEngine, agent, batch, details, nodes, squeue, topology, wrapper
 from stoker.engines.slurm.hostlist import expand
+from stoker.engines.slurm.inquiry import SMALL
 from stoker.engines.slurm.ledger import Entry
 from stoker.engines.slurm.machine import Ran
 from stoker.engines.slurm.nodes import Wanted, model_of
-from stoker.engines.slurm.observe import End, Word
+from stoker.engines.slurm.observe import End, Word, claim_of, end_of
 from stoker.engines.slurm.settings import SlurmSettings
 from stoker.engines.slurm.settle import LATE_FILE_S, LATE_JOB_S, Evidence, settle
 from stoker.engines.slurm.squeue import Row
@@ -221,6 +223,27 @@ def test_the_second_job_of_an_attempt_is_surplus() -> None:
 
 
 # The other side
+
+
+@given(st.binary(max_size=200))
+@example(b"7")
+@example(b"[]")
+@example(b'{"slurm": null}')
+@example(b'{"slurm": 7, "why": "", "code": 0, "trouble": ""}')
+def test_what_a_job_puts_in_the_place_of_our_files_harms_nobody_else(text: bytes) -> None:
+    assert claim_of(text) is None or json.loads(text)["slurm"] == claim_of(text)
+    assert end_of(text) is None
+
+
+def test_the_longest_trouble_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    order = {"time_limit": None, "signal": 0}
+    trouble = "cannot start " + (b"\xff" * 4083).decode(errors="replace")  # as much as comes through the pipe
+    wrapper.Supervision(str(tmp_path), order, node=False).end(127, trouble)
+    end = end_of((tmp_path / "end.json").read_bytes()[:SMALL])
+    assert end is not None
+    assert (end.slurm, end.code, end.trouble) == (7, 127, trouble)
 
 
 @pytest.mark.parametrize("module", [agent, wrapper])

@@ -23,23 +23,19 @@ from stoker.cluster import Node
 from stoker.engine import Key, Observation, Order
 from stoker.engines.slurm import batch
 from stoker.engines.slurm.batch import Site
-from stoker.engines.slurm.cluster import Connected, SlurmCluster
+from stoker.engines.slurm.cluster import SlurmCluster
 from stoker.engines.slurm.commands import Commands, View
-from stoker.engines.slurm.details import Detail
-from stoker.engines.slurm.foreign import foreign_jobs, moved
+from stoker.engines.slurm.inquiry import Inquiry, word_of
 from stoker.engines.slurm.ledger import Entry, Ledger
 from stoker.engines.slurm.machine import File, Here, Machine, Part
-from stoker.engines.slurm.observe import End, Word
 from stoker.engines.slurm.settings import SlurmSettings
-from stoker.engines.slurm.settle import Evidence, Settled, needs_books, needs_files, settle
+from stoker.engines.slurm.settle import Evidence, Settled, settle
 from stoker.engines.slurm.squeue import Row
 from stoker.errors import Away
 from stoker.foreign import ForeignJob
 
 _log = logging.getLogger(__name__)
 _OVERDUE_S = 10.0  # after its grace, a job that was told to end is ended by Slurm; and again after as long
-_SAME_JOB_S = 600.0  # a job in the books that was submitted this long before or after ours is another one of its id
-_SMALL = 4096  # bytes of a claim or an end
 
 
 class SlurmEngine:
@@ -67,12 +63,11 @@ class SlurmEngine:
         self._cluster = SlurmCluster(
             name, installation, settings, self._machine, self._commands, self._view, self._clock
         )
-        self._details_at: float | None = None
-        self._details: Mapping[int, Detail] = {}
-        self._others: tuple[ForeignJob, ...] = ()
+        self._inquiry = Inquiry(
+            name, installation, settings.gres, self._machine, self._commands, self._view, self._cluster, self._clock
+        )
         self._missed: dict[Key, float] = {}  # since when something of an order is not where it must be
         self._ended_at: dict[Key, float] = {}  # when Slurm was last told to end an overdue job
-        self._unclaimed: set[Key] = set()  # that wait, and of which it was seen that nobody has begun them
         self._packages: set[str] = set()  # that lie in the shared folder
 
     @property
@@ -96,11 +91,10 @@ class SlurmEngine:
 
     def states(self) -> Mapping[Key, Observation]:
         with self._lock:
-            connected = self._cluster.connect()
-            rows = self._view.queue()
-            ours, others = self._sort(rows, connected)
-            self._look_at_others(others)
-            evidence = self._gather(ours)
+            ours, others = self._inquiry.queue()
+            self._inquiry.look_at_others(others)
+            entries = [entry for entry in self._ledger.all() if entry.ended is None]
+            evidence = self._inquiry.gather(entries, ours, self._missed)
             self._surplus(ours)
             return self._settle(evidence)
 
@@ -160,7 +154,7 @@ class SlurmEngine:
         return {key: at + self._cluster.skew for key, at in told if at is not None}
 
     def others(self) -> tuple[ForeignJob, ...]:
-        return self._others
+        return self._inquiry.others
 
     def connect(self, key: Key, port: int) -> tuple[str, int]:
         entry = self._ledger.get(key)
@@ -195,9 +189,8 @@ class SlurmEngine:
         """Those of `keys` that are in the queue, or were begun: an earlier call got further than we know."""
         if not keys:
             return []
-        connected = self._cluster.connect()
-        ours, _ = self._sort(self._view.queue(), connected)
-        claims = self._claims(keys)
+        ours, _ = self._inquiry.queue()
+        claims = self._inquiry.claims(keys)
         found = []
         for key in keys:
             entry = self._ledger.get(key)
@@ -244,99 +237,17 @@ class SlurmEngine:
             raise Away(unsure)
         return {entry.key: answer.refused for entry, answer in both if answer.refused}
 
-    # Looking
-
-    def _sort(self, rows: Sequence[Row], connected: Connected) -> tuple[dict[Key, list[Row]], list[Row]]:
-        """Our jobs by key, lowest id first, and everybody else's. A mark counts only on jobs of our own user."""
-        ours: dict[Key, list[Row]] = {}
-        others = []
-        for row in sorted(rows, key=lambda row: row.id):
-            key = batch.key_of(row.comment, self.installation) if row.uid == connected.uid else None
-            if key is None:
-                others.append(row)
-            else:
-                ours.setdefault(key, []).append(row)
-        return ours, others
-
-    def _look_at_others(self, rows: Sequence[Row]) -> None:
-        nothing = Detail()  # also what is told of one that was still waiting when it was asked for
-        unknown = any(
-            row.nodelist and row.state == "RUNNING" and not self._details.get(row.id, nothing).held for row in rows
-        )
-        if unknown or (any(row.nodelist for row in rows) and not self._cluster.recent(self._details_at)):
-            self._details = self._view.details()
-            self._details_at = self._clock.now()
-        self._others = tuple(foreign_jobs(self.name, rows, self._details, self.settings.gres, self._cluster.skew))
-
-    def _gather(self, ours: Mapping[Key, Sequence[Row]]) -> list[Evidence]:
-        """Everything that is known of every order; files are read only where the queue leaves a question."""
-        open_entries = [entry for entry in self._ledger.all() if entry.ended is None]
-        words = {key: [_word(row, self._details, self._cluster.skew) for row in rows] for key, rows in ours.items()}
-        asked = [
-            entry.key
-            for entry in open_entries
-            if needs_files(words.get(entry.key, ()), unclaimed=entry.key in self._unclaimed)
-        ]
-        claims, ends = self._claims(asked), self._ends(asked)
-        waiting = {key for key, said in words.items() if all(word.waits for word in said)}
-        self._unclaimed = (self._unclaimed | {key for key, claim in claims.items() if claim is None}) & waiting
-        found = []
-        for entry in open_entries:
-            key = entry.key
-            gone = self._clock.now() - self._missed[key] if key in self._missed else 0.0
-            found.append(Evidence(entry, words.get(key, ()), claims.get(key), ends.get(key), gone_for=gone))
-        return self._with_books(found)
-
-    def _with_books(self, found: Sequence[Evidence]) -> list[Evidence]:
-        wanted = sorted({number for evidence in found for number in needs_books(evidence)})
-        if not wanted or not self._cluster.connect().books:
-            return list(found)
-        try:
-            entries = self._commands.books(wanted)
-        except Away as error:  # without the books it is known late or less well, but the queue has answered
-            _log.warning("engine %s: %s", self.name, error)
-            return list(found)
-        return [replace(evidence, books=self._books_of(evidence, entries)) for evidence in found]
-
-    def _books_of(self, evidence: Evidence, entries: Sequence[tuple[Word, float]]) -> dict[int, Word]:
-        """Ids are used again when a controller has lost its memory: only a job submitted when ours was is ours."""
-        found = {}
-        for word, submitted_at in entries:
-            near = abs(submitted_at + self._cluster.skew - evidence.entry.entered_at) < _SAME_JOB_S
-            if near and word.id in (evidence.claim, evidence.entry.slurm):
-                found[word.id] = replace(word, by=self._commands.user(word.by)) if word.by else word
-        return found
-
-    def _claims(self, keys: Sequence[Key]) -> dict[Key, int | None]:
-        return {key: _number(text) for key, text in self._small(keys, "claim").items()}
-
-    def _ends(self, keys: Sequence[Key]) -> dict[Key, End | None]:
-        return {key: self._end(text) for key, text in self._small(keys, "end.json").items()}
-
-    def _small(self, keys: Sequence[Key], name: str) -> dict[Key, bytes]:
-        if not keys:
-            return {}
-        folder = self._cluster.connect().folder
-        parts = [Part(f"{folder}/{key.job}/{key.attempt}/{name}", 0, _SMALL) for key in keys]
-        return dict(zip(keys, self._machine.read(parts), strict=True))
-
-    def _end(self, text: bytes) -> End | None:
-        if not text:
-            return None
-        end = End(**json.loads(text))
-        return replace(
-            end, started_at=end.started_at + self._cluster.skew, ended_at=end.ended_at + self._cluster.skew
-        )
-
     # Concluding
 
     def _settle(self, found: Sequence[Evidence]) -> dict[Key, Observation]:
         now = self._clock.now()
         seen = {entry.key: entry.ended for entry in self._ledger.all() if entry.ended is not None}
         changed, again = [], []
+        surplus: list[int] = []
         for evidence in found:
             settled = settle(evidence, now)
             entry = self._conclude(evidence, settled, now)
+            surplus += settled.surplus
             if settled.again:
                 again.append(entry.key)
             if entry != evidence.entry:
@@ -344,7 +255,7 @@ class SlurmEngine:
             if settled.seen is not None:
                 seen[entry.key] = settled.seen
         self._ledger.write(changed)
-        self._end_jobs([number for evidence in found for number in settle(evidence, now).surplus])
+        self._end_jobs(surplus)
         self._end_overdue(found, now)
         if again:
             self._hand_over(again)
@@ -367,7 +278,7 @@ class SlurmEngine:
         """Take in jobs of ours that the ledger has lost, and end those of orders that are over or forgotten."""
         adopted, left = [], []
         for key, rows in ours.items():
-            open_rows = [row for row in rows if not _word(row, {}, 0.0).final]
+            open_rows = [row for row in rows if not word_of(row, {}, 0.0).final]
             entry = self._ledger.get(key)
             if entry is not None and entry.ended is None:
                 continue
@@ -399,18 +310,6 @@ class SlurmEngine:
         if overdue:
             self._commands.end([number for ids in overdue.values() for number in ids])
             self._ended_at.update(dict.fromkeys(overdue, now))
-
-
-def _word(row: Row, details: Mapping[int, Detail], skew: float) -> Word:
-    """By our clock: `skew` is added to the cluster's times."""
-    detail = details.get(row.id)
-    code = detail.exit_code if detail else None
-    started, finished = (moved(moment, skew) for moment in (row.started_at, row.ended_at))
-    return Word(row.id, row.state, row.reason, started, finished, code)
-
-
-def _number(claim: bytes) -> int | None:
-    return int(json.loads(claim)["slurm"]) if claim else None
 
 
 def _view_of(machine: Machine, settings: SlurmSettings, commands: Commands, clock: Clock) -> View:

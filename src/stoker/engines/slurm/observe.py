@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stoker.engine import Observation
+from stoker.errors import BadInput
 from stoker.job import JobState
+from stoker.typed import read
 
 # Slurm's word -> our state, and the reason that is kept where Slurm gives no other.
 _FINAL: Mapping[str, tuple[JobState, str]] = {
@@ -44,6 +47,22 @@ class End:
     trouble: str
     started_at: float
     ended_at: float
+
+
+def claim_of(text: bytes) -> int | None:
+    """The Slurm job in a claim; None where there is none, or somebody has put something else in its place."""
+    try:
+        return int(json.loads(text)["slurm"]) if text else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def end_of(text: bytes) -> End | None:
+    """What the wrapper wrote; None where it wrote nothing, or the job has put something else in its place."""
+    try:
+        return read(End, json.loads(text), what="end") if text else None
+    except (ValueError, BadInput):
+        return None
 
 
 @dataclass(frozen=True)
