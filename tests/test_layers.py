@@ -16,7 +16,8 @@ ROOT = Path(stoker.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("units", "errors", "clock", "typed", "probe", "environment", "contents", "depot"),
     (
-        "account", "balance", "cluster", "endpoint", "endpointfile", "engine", "engine_config", "expectation",
+        "account", "balance", "cluster", "endpoint", "endpointfile", "engine", "engine_config", "error_texts",
+        "error_texts_plan", "error_words", "expectation",
         "explanation", "explanation_texts", "explanation_words", "file", "finding", "foreign", "home", "hostlist",
         "job", "job_environment", "jobfile", "model", "node_drain", "node_move", "node_topology", "notebook",
         "page", "queue", "queue_standing", "queue_window", "reclaim",

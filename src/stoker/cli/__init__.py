@@ -13,7 +13,9 @@ from typer.core import TyperGroup
 from stoker import __version__
 from stoker.cli import session
 from stoker.cli.commands import COMMANDS, SECTIONS, load
+from stoker.cli.texts import language
 from stoker.cli.usage import UsageError, explain, is_help
+from stoker.error_words import error_in
 from stoker.errors import StokerError, near
 
 INTERRUPTED = 130
@@ -93,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"stoker: {message}", file=sys.stderr)
+    print(f"stoker: {error_in(language(), message)}", file=sys.stderr)
     return code
 
 

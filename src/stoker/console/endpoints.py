@@ -53,7 +53,7 @@ def scale(view: Viewer, name: str, given: Annotated[Settings, Form()]) -> Respon
         settings = read_endpoint({field: value.strip() for field, value in typed.items() if value.strip()})
         view.app.endpoints.scale(name, settings, view.who)
     except BadInput as error:
-        return _page(view, view.app.endpoints.get(name, view.who), typed=typed, wrong=str(error))
+        return _page(view, view.app.endpoints.get(name, view.who), typed=typed, wrong=view.say.error(error))
     return RedirectResponse(f"/endpoints/{quote(name)}", status_code=303)
 
 

@@ -48,7 +48,7 @@ def memory_page(view: Viewer, asked: Annotated[Asked, Depends()]) -> Response:
         card, needed = _needed(asked)
         sections = _sections(say, card, needed)
     except StokerError as error:
-        wrong = str(error)
+        wrong = say.error(error)
     options = {
         "model": names(), "card": tuple(card.name for card in accelerators()),
         "precision": ("bf16", "fp16", "fp8"),

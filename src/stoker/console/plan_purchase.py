@@ -72,7 +72,7 @@ def purchase_page(view: Viewer, asked: Annotated[Asked, Depends()]) -> Response:
         money = _prices(asked)
         sections = _sections(say, _compare(asked, money), money)
     except StokerError as error:
-        wrong = str(error)
+        wrong = say.error(error)
     known = (_NONE, *names())
     options = {"train": known, "serve": known, "engine": engines()}
     return show(view, Page("purchase", form(say, asked, options, ("cards", "prices")), sections, wrong))

@@ -53,7 +53,7 @@ def serving_page(view: Viewer, asked: Annotated[Asked, Depends()]) -> Response:
         found = rank(wish, cluster(asked.card, asked.count, "400Gb/s"))
         sections = _sections(say, found, wish, number(asked.hour_price, "price"))
     except StokerError as error:
-        wrong = str(error)
+        wrong = say.error(error)
     options = {
         "model": names(), "card": tuple(card.name for card in accelerators()), "engine": engines(),
         "formats": tuple(QUANTISATIONS),

@@ -50,7 +50,7 @@ def storage_page(view: Viewer, asked: Annotated[Asked, Depends()]) -> Response:
     try:
         sections = _sections(say, decide(_wish(asked)))
     except StokerError as error:
-        wrong = str(error)
+        wrong = say.error(error)
     options = {
         "model": names(), "card": tuple(card.name for card in accelerators()), "drive": tuple(sheets("drives")),
     }  # fmt: skip

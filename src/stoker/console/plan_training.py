@@ -62,7 +62,7 @@ def training_page(view: Viewer, asked: Annotated[Asked, Depends()]) -> Response:
     try:
         sections = _sections(say, _search(asked), number(asked.tokens, "tokens"), number(asked.hour_price, "price"))
     except StokerError as error:
-        wrong = str(error)
+        wrong = say.error(error)
     options = {
         "model": names(), "card": tuple(card.name for card in accelerators()), "precision": _PRECISIONS,
         "stack": stacks(),

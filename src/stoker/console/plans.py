@@ -70,7 +70,7 @@ def plans_page(view: Viewer, asked: Annotated[Asked, Depends()]) -> Response:
     try:
         planned = _plan(asked, view.say)
     except StokerError as error:
-        wrong = str(error)
+        wrong = view.say.error(error)
     return view.page(
         "plans.html", asked=asked, planned=planned, wrong=wrong, cards=[card.name for card in accelerators()],
         switches=list(sheets("switches")), topologies=get_args(Topology), query=view.request.url.query,

@@ -110,6 +110,7 @@ def _environment() -> Environment:
     environment.filters.update(
         duration=_duration,
         ago=_ago,
+        said=_said,
         moment=figures.moment,
         number=figures.number,
         percent=figures.percent,
@@ -125,6 +126,12 @@ def _environment() -> Environment:
 @pass_context
 def _duration(context: Context, seconds: float | None) -> str:
     return figures.duration(seconds, context["lang"])
+
+
+@pass_context
+def _said(context: Context, message: object) -> str:
+    """A message of the platform's, which it keeps in English, in the reader's language."""
+    return str(context["t"].error(message))
 
 
 @pass_context

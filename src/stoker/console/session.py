@@ -21,6 +21,7 @@ from stoker.console.desks import Desks
 from stoker.console.speed import Speeds
 from stoker.console.texts import LANGUAGES, Say
 from stoker.errors import BadInput, Denied, StokerError
+from stoker.typed import in_words
 
 COOKIE = "stoker_session"
 _YEAR_S = 365 * 24 * 3600
@@ -145,7 +146,8 @@ def login(
     try:
         account = accounts.authenticate(key.strip())
     except Denied as error:
-        return render.page(request, "login.html", {"next": _inside(next), "wrong": str(error)}, status=401)
+        wrong = Say(render.language(request)).error(error)
+        return render.page(request, "login.html", {"next": _inside(next), "wrong": wrong}, status=401)
     response = _go(_inside(next))
     secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
     response.set_cookie(
@@ -209,4 +211,4 @@ def _error_page(request: Request, error: StokerError) -> Response:
 
 def _first(error: RequestValidationError) -> str:
     wrong = error.errors()[0]
-    return f"{'.'.join(str(part) for part in wrong['loc'][1:])}: {wrong['msg']}"
+    return f"{'.'.join(str(part) for part in wrong['loc'][1:])}: {in_words(wrong)}"

@@ -8,6 +8,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from stoker.error_words import error_in
+
 DEFAULT = "en"
 LANGUAGES: Mapping[str, str] = {"en": "English", "zh": "简体中文"}
 
@@ -38,6 +40,10 @@ class Say:
         """Raises KeyError for a key the catalogue does not have: a raw key is never shown."""
         text = self._texts[key]
         return text.format(**values) if values else text
+
+    def error(self, error: object) -> str:
+        """An error, or a message of the platform's, in the reader's language."""
+        return error_in(self.language, error)
 
     def word(self, group: str, value: str) -> str:
         """The text of `value` in a `group` that others may add to (reasons, methods); else the value itself."""
