@@ -70,6 +70,10 @@ class Chrome:
             return False
         return True
 
+    def click(self, css: str) -> None:
+        """As soon as the page lets it: a live page replaces what one looks at."""
+        self.wait(lambda: self.clicks(css))
+
     def text(self, css: str) -> str:
         """As one reads it, hidden parts too."""
         return str(self.script("return document.querySelector(arguments[0])?.textContent ?? ''", css))

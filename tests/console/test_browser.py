@@ -157,16 +157,16 @@ def test_a_job_page_follows_the_job_to_its_end(browser: Chrome, furnished: Platf
     browser.open(f"/jobs/{job.id}")
     browser.wait(lambda: "last line <b>not bold</b>" in browser.text("#log"))
     assert browser.text("#log").splitlines()[0] == "39/40 green"
-    browser.one("#cancel summary").click()
-    browser.one("#cancel button").click()
+    browser.click("#cancel summary")
+    browser.click("#cancel button")
     browser.wait(lambda: "Cancelled" in browser.text("h1"), 45)
     assert not browser.all("#cancel")
 
 
 def test_what_was_opened_stays_open_through_a_refresh(browser: Chrome, furnished: Platform) -> None:
     browser.open("/jobs/finetune-asr")
-    browser.one("#events summary").click()
-    browser.one("#follow").click()
+    browser.click("#events summary")
+    browser.click("#follow")
     browser.script("document.addEventListener('stoker:refreshed', () => { window.refreshed = true })")
     furnished.app.jobs.submit([JobSpec("a-change", ("true",))], furnished.admin)
     browser.wait(lambda: browser.script("return window.refreshed"))
@@ -194,11 +194,11 @@ def test_a_version_is_promoted_after_a_question(browser: Chrome) -> None:
     assert "Version 1 becomes champion" in browser.one("#promote-1").text
     browser.press(Keys.ESCAPE)
     assert not browser.one("#promote-1").get_attribute("open")
-    browser.one("#promote-1 summary").click()
-    browser.one("#promote-1 button").click()
+    browser.click("#promote-1 summary")
+    browser.click("#promote-1 button")
     browser.wait(lambda: "v2 → v1" in browser.text("[aria-labelledby=journal-title]"))
-    browser.one("#rollback summary").click()
-    browser.one("#rollback button").click()
+    browser.click("#rollback summary")
+    browser.click("#rollback button")
     browser.wait(lambda: "back: v1 → v2" in browser.text("[aria-labelledby=journal-title]"))
 
 
@@ -213,14 +213,14 @@ def test_a_key_is_made_and_shown_once(browser: Chrome, furnished: Platform) -> N
 
 def test_language_and_theme_change_with_their_buttons(browser: Chrome) -> None:
     browser.open("/jobs")
-    browser.one(".prefs [name=language]").click()
+    browser.click(".prefs [name=language]")
     browser.wait(lambda: browser.text("h1") == "作业")
-    browser.one(".prefs [name=theme]").click()
+    browser.click(".prefs [name=theme]")
     browser.wait(lambda: browser.script("return document.documentElement.dataset.theme") == "dark")
     background = browser.script("return getComputedStyle(document.body).getPropertyValue('background-color')")
     page = browser.script("return getComputedStyle(document.documentElement).backgroundColor")
     assert "rgb(19, 18, 16)" in (background, page)
-    browser.one(".prefs [name=language]").click()
+    browser.click(".prefs [name=language]")
     browser.wait(lambda: browser.text("h1") == "Jobs")
 
 

@@ -76,10 +76,10 @@ def test_an_answer_is_stopped_and_the_next_one_goes_on(window: Chrome) -> None:
     window.open("/endpoints/chat-slow")
     window.one("#prompt").send_keys("Tell me everything", Keys.ENTER)
     window.wait(lambda: "word5" in window.text(".said.assistant"))
-    window.one("#send").click()
+    window.click("#send")
     window.wait(lambda: "stopped" in window.text(".said-note"))
     assert "word1999" not in window.text(".said.assistant")
-    window.one("#clear").click()
+    window.click("#clear")
     assert not window.all(".said")
 
 

@@ -19,7 +19,8 @@ from stoker.errors import BadInput
 from stoker.job import JobSpec, JobState, Placement
 from tests.engines.contract import begun, end_of, shell, wait_until
 from tests.engines.kubernetes import Site, site_on
-from tests.labs.kubernetes import ROOT, Kubernetes, free_port
+from tests.labs.daemons import free_ports
+from tests.labs.kubernetes import ROOT, Kubernetes
 
 pytestmark = pytest.mark.kubernetes
 _FILE = ROOT / "deploy" / "kubernetes" / "rbac.yaml"
@@ -90,7 +91,7 @@ def test_the_rights_suffice_for_everything_and_for_nothing_else(
     site = site_on(cluster, tmp_path, kubeconfig=str(kubeconfig))
     engine = site.open(namespace="stoker", reach="forward")
     (tmp_path / "key").write_text("hush\n")
-    inner = free_port()
+    [inner] = free_ports(1)
     script = (
         f"#!/bin/sh\n[ $STOKER_NODE_RANK = 1 ] && exec sleep 600\nexec {sys.executable} -m http.server {inner}\n"
     )

@@ -16,7 +16,8 @@ from stoker.errors import Away, BadInput, Conflict, NotFound
 from stoker.job import JobSpec, JobState, Placement, Resources
 from tests.engines.contract import begun, end_of, order, shell, wait_until
 from tests.engines.kubernetes import Site, site_on, until
-from tests.labs.kubernetes import Kubernetes, free_port
+from tests.labs.daemons import free_ports
+from tests.labs.kubernetes import Kubernetes
 
 pytestmark = pytest.mark.kubernetes
 
@@ -409,7 +410,7 @@ def test_a_kubeconfig_that_is_none_is_told(tmp_path: Path, content: str | None, 
 @pytest.mark.parametrize("reach", ["forward", "auto"])
 def test_what_a_job_listens_on_is_reached(site: Site, reach: str, tmp_path: Path) -> None:
     engine = site.open(reach=reach)
-    inner = free_port()
+    [inner] = free_ports(1)
     (tmp_path / "hello").write_text("from the pod\n" * 10_000)
     one = order(engine, JobSpec(command=(sys.executable, "-m", "http.server", str(inner), "-d", str(tmp_path))))
     with pytest.raises(Away, match="no pod"):

@@ -18,7 +18,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -33,6 +32,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests.labs.daemons import free_ports
 
 ROOT = Path(__file__).parents[2]
 BINARIES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -78,12 +79,6 @@ def unpacked_binaries() -> Path:
     return folder
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 @dataclass
 class NodeSpec:
     """A node of the test kubelet."""
@@ -111,7 +106,7 @@ class Kubernetes:
         self._beat_s = beat_s
         self._binaries = Path()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._etcd_port, self._port = free_port(), free_port()
+        self._etcd_port, self._peer_port, self._port, *self._secure_ports = free_ports(5)
         self._kubelet_port = 0
 
     @property
@@ -262,7 +257,7 @@ class Kubernetes:
     # within
 
     def _start_etcd(self) -> None:
-        peer, client = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{self._etcd_port}"
+        peer, client = f"http://127.0.0.1:{self._peer_port}", f"http://127.0.0.1:{self._etcd_port}"
         command = [
             "etcd", "--data-dir", str(self.folder / "etcd"), "--listen-client-urls", client,
             "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
@@ -275,11 +270,11 @@ class Kubernetes:
         here += [f"--cert-dir={self.folder / 'pki'}", "--kube-api-qps=500", "--kube-api-burst=1000"]
         quick = [f"--node-monitor-period={self._beat_s / 2}s", f"--node-monitor-grace-period={self._beat_s * 4}s"]
         self._start(
-            "kube-controller-manager", *here, *quick, f"--secure-port={free_port()}", "--port=0",
+            "kube-controller-manager", *here, *quick, f"--secure-port={self._secure_ports[0]}", "--port=0",
             f"--controllers={','.join(_CONTROLLERS)}", f"--root-ca-file={self.ca}",
             f"--service-account-private-key-file={self.folder / 'pki' / 'sa.key'}",
         )  # fmt: skip
-        self._start("kube-scheduler", *here, f"--secure-port={free_port()}", "--port=0")
+        self._start("kube-scheduler", *here, f"--secure-port={self._secure_ports[1]}", "--port=0")
 
     def _start(self, name: str, *arguments: str) -> None:
         self._spawn(name, [str(self._binaries / name), *arguments])

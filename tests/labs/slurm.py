@@ -212,8 +212,9 @@ class SlurmLab:
 
     def _start_accounting(self) -> None:
         folder = self._made("mysql", "mysql")
+        own = f"--tmpdir={folder}"  # in /tmp, every MariaDB that starts removes the others' temporary tables
         made = subprocess.run(
-            ["mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={folder}/data",
+            ["mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={folder}/data", own,
              "--auth-root-authentication-method=normal", "--skip-test-db"],
             capture_output=True, text=True,
         )  # fmt: skip
@@ -222,7 +223,7 @@ class SlurmLab:
         socket_ = f"--socket={folder}/sock"
         self._daemons.start(
             "mariadbd",
-            ["mariadbd", "--no-defaults", f"--datadir={folder}/data", socket_, f"--pid-file={folder}/pid",
+            ["mariadbd", "--no-defaults", f"--datadir={folder}/data", own, socket_, f"--pid-file={folder}/pid",
              "--bind-address=127.0.0.1", f"--port={self._sql_port}", "--innodb-buffer-pool-size=64M",
              "--innodb-lock-wait-timeout=900", "--innodb-flush-log-at-trx-commit=0"],
             user="mysql",

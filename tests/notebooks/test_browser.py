@@ -55,7 +55,7 @@ def test_from_the_console_to_a_cell(site: Platform, browser: Chrome, tmp_path: P
     assert browser.script("return document.documentElement.scrollWidth") <= 420
     browser.width(1440)
     assert "in use" in browser.text("main")
-    browser.one(f'a[href="/notebooks/{job}/open"]').click()
+    browser.click(f'a[href="/notebooks/{job}/open"]')
     browser.wait(lambda: len(browser.driver.window_handles) == 2)
     console, lab = browser.driver.window_handles
     browser.driver.switch_to.window(lab)
@@ -66,8 +66,8 @@ def test_from_the_console_to_a_cell(site: Platform, browser: Chrome, tmp_path: P
     _cannot_reach_the_console(browser, site.url)
     browser.driver.switch_to.window(console)
     browser.open("/notebooks")  # the console's session is what it was
-    browser.one(f"#stop-{job} summary").click()
-    browser.one(f"#stop-{job} form button").click()
+    browser.click(f"#stop-{job} summary")
+    browser.click(f"#stop-{job} form button")
     browser.wait(lambda: site.app.jobs.get(job, site.admin).state is JobState.CANCELLED, seconds=180)
     browser.driver.switch_to.window(lab)
     browser.driver.refresh()
@@ -75,10 +75,10 @@ def test_from_the_console_to_a_cell(site: Platform, browser: Chrome, tmp_path: P
 
 
 def _run_a_cell(browser: Chrome) -> None:
-    browser.one('.jp-LauncherCard[data-category="Notebook"]').click()
+    browser.click('.jp-LauncherCard[data-category="Notebook"]')
     browser.wait(lambda: browser.all(_EDITOR), seconds=180)
     browser.wait(lambda: "Idle" in browser.text(".jp-StatusBar-Widget, #jp-main-statusbar"), seconds=180)
-    browser.wait(lambda: browser.clicks(_EDITOR))  # a notebook that is being laid out replaces its cells
+    browser.click(_EDITOR)  # a notebook that is being laid out replaces its cells
     browser.press("6 * 7", Keys.SHIFT + Keys.ENTER)
     browser.wait(lambda: browser.text(".jp-OutputArea-output pre").strip() == "42", seconds=180)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import pytest
 
 from stoker.job import JobState
 from tests.api.platform import Site, open_site
+from tests.labs.daemons import free_ports
 
 pytest.importorskip("jupyterhub")
 pytest.importorskip("jupyterlab")
@@ -59,18 +59,18 @@ class Hub:
 
     def __init__(self, folder: Path, site: Site) -> None:
         self.folder = folder
-        self._public = _free_port()
+        public, inner, proxy = free_ports(3)
         (folder / "work").mkdir()
         key_file = folder / "stoker.key"
         key_file.touch(mode=0o600)
         key_file.write_text(site.admin_key)
         filled = CONFIG.format(
-            public=self._public, hub=_free_port(), proxy=_free_port(), token=TOKEN, url=site.url,
+            public=public, hub=inner, proxy=proxy, token=TOKEN, url=site.url,
             key_file=key_file, folder=folder / "work",
         )  # fmt: skip
         (folder / "jupyterhub_config.py").write_text(filled)
         self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{self._public}", headers={"Authorization": f"token {TOKEN}"}, timeout=60,
+            base_url=f"http://127.0.0.1:{public}", headers={"Authorization": f"token {TOKEN}"}, timeout=60,
             trust_env=False, follow_redirects=True,
         )  # fmt: skip
 
@@ -101,11 +101,6 @@ class Hub:
             except httpx.TransportError:
                 pass
             time.sleep(0.2)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_servers_go_through_the_queue_and_outlive_the_hub(site: Site, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -17,14 +16,10 @@ import pytest
 
 import stoker
 from stoker.notebook import NotebookRequest
+from tests.labs.daemons import free_ports
 
 pytest.importorskip("jupyterlab")
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextmanager
@@ -54,7 +49,7 @@ def _answers(port: int) -> bool:
 
 
 def test_a_link_outlives_the_platform(tmp_path: Path) -> None:
-    port, notebooks = free_port(), free_port()
+    port, notebooks = free_ports(2)
     url = f"http://127.0.0.1:{port}"
     with up(tmp_path, port, notebooks):
         found = re.search(r"sk-stk-\S+", (tmp_path / "log").read_text())

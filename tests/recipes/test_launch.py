@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import psutil
 import pytest
 
 from stoker.recipes.launch import Gang
+from tests.labs.daemons import free_ports
 from tests.recipes.small_training import FAST, make_base, make_chat, reports, write_spec
 
 pytestmark = pytest.mark.train
@@ -38,13 +38,8 @@ def launch(spec: Path, node: int = 0, nodes: int = 1, devices: int = 1, port: in
     )  # fmt: skip
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def on_two_nodes(spec: Path) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
-    port = free_port()
+    [port] = free_ports(1)
     return launch(spec, 0, 2, port=port), launch(spec, 1, 2, port=port)
 
 
