@@ -10,6 +10,7 @@ from pathlib import Path
 import openai
 import pytest
 
+from stoker.shipment import Stage
 from tests.api.platform import Site, open_site
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "gpu-ops"
@@ -137,10 +138,15 @@ def test_upload_fine_tune_and_chat(tmp_path: Path) -> None:
     with open_site(tmp_path) as site:
         client = openai.OpenAI(base_url=f"{site.url}/v1", api_key=site.key("openai", tenant="openai"))
         with client:
-            _upload_fine_tune_and_chat(client)
+            shipment = _upload_fine_tune_and_chat(client).removeprefix("ftjob-")
+        judged = site.app.shipments.get(shipment, site.admin).stage(Stage.EVALUATE).result
+    assert judged["base"]["score"] <= 0.05
+    assert judged["new"]["score"] >= 0.8
+    assert judged["new"]["loss"] < judged["base"]["loss"] / 5
 
 
-def _upload_fine_tune_and_chat(client: openai.OpenAI) -> None:
+def _upload_fine_tune_and_chat(client: openai.OpenAI) -> str:
+    """The job's id."""
     training = upload(client, "train.jsonl", (EXAMPLES / "train.jsonl").read_bytes())
     heldout = upload(client, "heldout.jsonl", (EXAMPLES / "heldout.jsonl").read_bytes())
     job = client.fine_tuning.jobs.create(
@@ -179,3 +185,4 @@ def _upload_fine_tune_and_chat(client: openai.OpenAI) -> None:
     assert chunks[-1].usage is not None
     prompt = client.completions.create(model="gpu-ops", prompt="Xid 8:", max_tokens=8, temperature=0)
     assert prompt.choices[0].text
+    return str(job.id)

