@@ -52,7 +52,7 @@ def lose(node: subprocess.Popen[str]) -> None:
 
 
 def end(*nodes: subprocess.Popen[str]) -> list[int]:
-    return [(node.communicate(timeout=120), node.returncode)[1] for node in nodes]
+    return [(node.communicate(timeout=300), node.returncode)[1] for node in nodes]
 
 
 @pytest.fixture(scope="module")
