@@ -32,7 +32,7 @@ class _SummedCrossEntropy(torch.autograd.Function):  # type: ignore[misc]  # myp
     @staticmethod
     def backward(context: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
         (gradient,) = context.saved_tensors
-        return gradient * grad_outputs[0].to(gradient.dtype), None
+        return gradient.mul_(grad_outputs[0].to(gradient.dtype)), None  # in place: no other reads it
 
 
 def summed(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -28,6 +28,7 @@ from stoker.recipes import adapters, chatmask, compute, loading, packing, record
 from stoker.recipes.generation import Answer, Greedy
 from stoker.recipes.metrics import Metric, metric
 from stoker.recipes.row_pass import RowPass
+from stoker.sources import basemodel
 from stoker.typed import strict
 
 VERSION = 1
@@ -76,16 +77,17 @@ def run(this: stage.Stage[Config]) -> dict[str, Any]:
     score = metric(config.metric)
     compute.use_threads(config.threads)
     device = compute.device()
+    dtype = compute.precision("auto", device, basemodel.architecture(this.inputs["base"]))  # of both losses
     tokenizer = loading.load_tokenizer(this.inputs["base"])
     chosen, held = _sample(this.inputs["data"], config)
     task = _task(tokenizer, chosen, config)
     probe.phase("base", f"{len(chosen)} of {held} held-out records")
     model = loading.load_base(this.inputs["base"], torch.float32).to(device)
-    base = _outcome(model, tokenizer, task, config, device)
+    base = _outcome(model, tokenizer, task, config, device, dtype)
     method = loading.method_of(this.inputs["train"])
     model = loading.put_trained(model, this.inputs["train"], method).to(device)
     probe.phase("new", method)
-    new = _outcome(model, tokenizer, task, config, device)
+    new = _outcome(model, tokenizer, task, config, device, dtype)
     _write_probes(this.output / "probes.jsonl", tokenizer, task, new, config.probes)
     scores = _write_answers(this.output / "answers.jsonl", task, base, new, score)
     return {
@@ -128,8 +130,10 @@ def _asked(messages: Sequence[Mapping[str, str]]) -> tuple[Sequence[Mapping[str,
     return messages[:last], messages[last]["content"]
 
 
-def _outcome(model: Any, tokenizer: Any, task: _Task, config: Config, device: torch.device) -> _Outcome:
-    loss = _loss(RowPass(model, device, compute.precision("auto", device)), task.tokens)
+def _outcome(
+    model: Any, tokenizer: Any, task: _Task, config: Config, device: torch.device, dtype: torch.dtype
+) -> _Outcome:
+    loss = _loss(RowPass(model, device, dtype), task.tokens)
     ends = loading.end_tokens(tokenizer, adapters.inner(model))
     greedy = Greedy(model, ends, config.batch)
     total = len(task.prompts)

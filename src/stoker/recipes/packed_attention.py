@@ -72,7 +72,8 @@ def attend(
         )
         return alone.transpose(1, 2), None
     repeat = query.shape[1] // key.shape[1]
-    q, k, v = query[0], key[0].repeat_interleave(repeat, 0), value[0].repeat_interleave(repeat, 0)
+    q = query.squeeze(0)
+    k, v = (each.squeeze(0).repeat_interleave(repeat, 0) for each in (key, value))
     head = blocks.shared
     records = _dense(_records(q, blocks), _seen(k, blocks), _seen(v, blocks), blocks.visible, scaling)
     flat = records.transpose(1, 2).flatten(0, 1)  # [N * M, H, D]

@@ -41,7 +41,7 @@ class RowPass:
                 logits_to_keep=wanted,
                 use_cache=False,
             )
-        return cross_entropy.summed(output.logits[0], torch.tensor(row.targets, device=self.device))
+        return cross_entropy.summed(output.logits.squeeze(0), torch.tensor(row.targets, device=self.device))
 
     def _inputs(self, causal: Any, row: Row) -> tuple[int, dict[str, torch.Tensor]]:
         """The number of soft-prompt positions, and the row as ids or as embeddings behind the soft prompt."""

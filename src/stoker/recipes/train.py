@@ -24,7 +24,18 @@ from stoker.errors import BadInput
 from stoker.expectation import Expectation
 from stoker.model import Architecture
 from stoker.perf import memory
-from stoker.recipes import adapters, checkpoint, compute, loading, ranks, records, row_pass, stage
+from stoker.recipes import (
+    adapters,
+    calibration,
+    checkpoint,
+    compute,
+    loading,
+    one_layer,
+    ranks,
+    records,
+    row_pass,
+    stage,
+)
 from stoker.recipes.bottleneck import Placement
 from stoker.recipes.checkpoint import Progress
 from stoker.recipes.cpu_share import CpuShare
@@ -109,23 +120,23 @@ def run(this: stage.Stage[Config]) -> dict[str, Any]:
     threads = compute.use_threads(this.config.threads)
     group = ranks.join(device)
     try:
-        dtype = _precision(this, device, group)
+        dtype = _precision(this, device, group, basemodel.architecture(this.inputs["base"]))
         return _train(this, device, dtype, group) | {"threads": threads, "ranks": group.count}
     finally:
         ranks.leave()
 
 
-def _precision(this: stage.Stage[Config], device: torch.device, group: Ranks) -> torch.dtype:
+def _precision(this: stage.Stage[Config], device: torch.device, group: Ranks, model: Architecture) -> torch.dtype:
     """The same on all ranks, and after a kill the same as before: what is measured may differ from node to node."""
     kept = this.scratch / "precision"
     chosen: compute.Precision = this.config.precision
     if chosen == "auto" and group.first:
         if not kept.exists():
             half = kept.with_suffix(".part")
-            half.write_text("bf16" if compute.precision("auto", device) == torch.bfloat16 else "fp32")
+            half.write_text("bf16" if compute.precision("auto", device, model) == torch.bfloat16 else "fp32")
             half.replace(kept)
         chosen = cast(compute.Precision, kept.read_text())
-    return compute.precision(group.tell(chosen), device)
+    return compute.precision(group.tell(chosen), device, model)
 
 
 def _train(this: stage.Stage[Config], device: torch.device, dtype: torch.dtype, group: Ranks) -> dict[str, Any]:
@@ -292,15 +303,17 @@ def _speed(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Speed:
-    longest = max(len(row) for row in plan.rows(0))
+    full = config.method == "full"
+    lora, blocks = one_layer.adapted(list(moving))
+    tuning = one_layer.Tuning(dtype, full, lora, blocks, config.adapter_width, config.gradient_checkpointing)
+    sizes = [value.numel() for value in moving.values()]
     return Speed(
         architecture,
         plan,
-        adapter_parameters=0 if config.method == "full" else sum(value.numel() for value in moving.values()),
-        adapted_matrices=sum(name.endswith(("lora_A.default.weight", "down.weight")) for name in moving),
-        full=config.method == "full",
+        adapter_parameters=0 if full else sum(sizes),
+        full=full,
         recompute=config.gradient_checkpointing,
-        device=compute.calibrate(architecture, longest, device, dtype, adapter_width=config.adapter_width),
+        device=calibration.measure(architecture, plan.rows(0), device, tuning, sizes),
     )
 
 

@@ -22,7 +22,6 @@ class Speed:
     model: Architecture
     plan: Plan
     adapter_parameters: int
-    adapted_matrices: int
     full: bool
     recompute: bool
     device: training.Device
@@ -54,7 +53,6 @@ class Speed:
             pairs=sum(row.pairs for row in rows),
             predictions=sum(len(row.targets) for row in rows),
             adapter_parameters=self.adapter_parameters,
-            adapted_matrices=self.adapted_matrices,
             full=self.full,
             recompute=self.recompute,
         )
