@@ -26,7 +26,8 @@ from stoker.expectation import Expectation
 from stoker.model import Architecture
 
 _GRADIENT_PASSES = 3  # over float32, for each further row: the new gradient is added to the one before
-_LOW, _HIGH = 0.55, 1.25
+# benchmarks/training_cpu.py is off by 10 %; neighbours in caches and on memory take more.
+_LOW, _HIGH = 0.75, 1.25
 
 
 @dataclass(frozen=True)
