@@ -7,27 +7,12 @@ from typing import Annotated
 
 import typer
 
+from stoker.cli.options import spread
 from stoker.cli.render import AsJson, columns, facts, moment, print_json, say
-from stoker.cli.scaling import (
-    File,
-    Hold,
-    Idle,
-    Least,
-    Most,
-    Queue,
-    Replicas,
-    Reserve,
-    Sleep,
-    Target,
-    Tpot,
-    Ttft,
-    Window,
-    changed,
-    read_settings_file,
-)  # fmt: skip
+from stoker.cli.scaling import Bounds
 from stoker.cli.session import connect
 from stoker.cli.texts import t
-from stoker.endpoint import Endpoint, EndpointSettings, ReplicaState, Scaling
+from stoker.endpoint import Endpoint, ReplicaState, Scaling
 from stoker.reclaim import Reclaim
 from stoker.units import format_duration
 
@@ -147,22 +132,11 @@ _CAUSES: Mapping[str, Callable[[], str]] = {
 
 
 @app.command()
+@spread
 def deploy(
     name: Name,
     version: Annotated[int, typer.Argument(help="Version of the model of that name.")],
-    file: File = None,
-    replicas: Replicas = None,
-    least: Least = None,
-    most: Most = None,
-    target: Target = None,
-    ttft: Ttft = "",
-    tpot: Tpot = None,
-    reserve: Reserve = None,
-    window: Window = "",
-    idle: Idle = "",
-    hold: Hold = "",
-    sleep: Sleep = None,
-    queue: Queue = "",
+    bounds: Bounds,
     json: AsJson = False,
 ) -> None:
     """Bring up a version; requests go over once it is ready.
@@ -170,12 +144,10 @@ def deploy(
     With --min and --max it has as many replicas as its load asks for. What it does not need, preemptible jobs use.
     Without any of these it is served as it was so far, at first by one replica.
     """
-    settings = read_settings_file(file) if file else EndpointSettings()
-    scaling = changed(
-        settings.scaling, replicas, least, most, target, ttft, tpot, reserve, window, idle, hold, sleep
-    )
-    asked = scaling if file or scaling != Scaling() or replicas else None
-    found = connect().endpoints.deploy(name, version, scaling=asked, queue=queue or settings.queue)
+    settings = bounds.settings(Scaling)
+    said = bounds.file or bounds.replicas or settings.scaling != Scaling()
+    scaling = settings.scaling if said else None
+    found = connect().endpoints.deploy(name, version, scaling=scaling, queue=settings.queue)
     if json:
         print_json(found)
     else:
@@ -189,30 +161,12 @@ def deploy(
 
 
 @app.command()
-def scale(
-    name: Name,
-    file: File = None,
-    replicas: Replicas = None,
-    least: Least = None,
-    most: Most = None,
-    target: Target = None,
-    ttft: Ttft = "",
-    tpot: Tpot = None,
-    reserve: Reserve = None,
-    window: Window = "",
-    idle: Idle = "",
-    hold: Hold = "",
-    sleep: Sleep = None,
-    queue: Queue = "",
-    json: AsJson = False,
-) -> None:
+@spread
+def scale(name: Name, bounds: Bounds, json: AsJson = False) -> None:
     """Change how many replicas serve it; what is not given stays as it is."""
     client = connect()
-    settings = read_settings_file(file) if file else EndpointSettings(client.endpoints.get(name).scaling)
-    scaling = changed(
-        settings.scaling, replicas, least, most, target, ttft, tpot, reserve, window, idle, hold, sleep
-    )
-    found = client.endpoints.scale(name, scaling, queue=queue or settings.queue)
+    settings = bounds.settings(lambda: client.endpoints.get(name).scaling)
+    found = client.endpoints.scale(name, settings.scaling, queue=settings.queue)
     if json:
         print_json(found)
     else:

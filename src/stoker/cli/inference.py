@@ -19,29 +19,27 @@ from stoker.units import parse_duration
 HISTORY = "history"
 MOST_JOBS = 100_000  # of the platform's history
 
-DemandFile = Annotated[
-    str,
-    typer.Option(metavar="FILE", help="Inference beside the jobs: replicas or requests over time; or: history."),
-]
-ReplicaDevices = Annotated[int, typer.Option(min=1, max=1024, help="Devices that a replica holds.")]
-ReplicaQps = Annotated[
-    float, typer.Option(min=0.0, help="Requests a second that one replica answers, where the file tells requests.")
-]
-ReplicaStart = Annotated[str, typer.Option(metavar="TIME", help="From its start until a replica answers.")]
-Floor = Annotated[int, typer.Option(min=0, help="Replicas that stay whatever the load.")]
-Ceiling = Annotated[int, typer.Option(min=0, help="Replicas at most; 0: as many as are ever needed.")]
-
 
 @dataclass(frozen=True)
 class Asked:
-    """What was said of inference on the command line."""
+    """What may be said of inference beside the jobs."""
 
-    file: str
-    devices: int
-    qps: float
-    start: str
-    floor: int
-    ceiling: int
+    inference: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE", help="Inference beside the jobs: replicas or requests over time; or: history."
+        ),
+    ] = ""
+    replica_devices: Annotated[int, typer.Option(min=1, max=1024, help="Devices that a replica holds.")] = 1
+    replica_qps: Annotated[
+        float,
+        typer.Option(min=0.0, help="Requests a second that one replica answers, where the file tells requests."),
+    ] = 0.0
+    replica_start: Annotated[str, typer.Option(metavar="TIME", help="From its start until a replica answers.")] = (
+        "1m"
+    )
+    floor: Annotated[int, typer.Option(min=0, help="Replicas that stay whatever the load.")] = 1
+    ceiling: Annotated[int, typer.Option(min=0, help="Replicas at most; 0: as many as are ever needed.")] = 0
 
 
 def with_inference(trace: Trace, asked: Asked) -> Trace:
@@ -49,7 +47,7 @@ def with_inference(trace: Trace, asked: Asked) -> Trace:
 
     Raises BadInput.
     """
-    if not asked.file:
+    if not asked.inference:
         return trace
     if asked.ceiling and asked.floor > asked.ceiling:
         raise BadInput(f"--floor {asked.floor} was given; it cannot be above --ceiling {asked.ceiling}")
@@ -61,12 +59,14 @@ def with_inference(trace: Trace, asked: Asked) -> Trace:
 
 
 def _inference(trace: Trace, asked: Asked) -> Inference:
-    if asked.file == HISTORY:
+    if asked.inference == HISTORY:
         demand = demand_of(history(), begin=trace.begin if trace.name == HISTORY else None)
     else:
-        demand = read_demand(Path(asked.file), ceiling=asked.ceiling, per_replica=asked.qps)
-    begins = parse_duration(asked.start)
-    return inference_of(demand, floor=asked.floor, ceiling=asked.ceiling, devices=asked.devices, begins=begins)
+        demand = read_demand(Path(asked.inference), ceiling=asked.ceiling, per_replica=asked.replica_qps)
+    begins = parse_duration(asked.replica_start)
+    return inference_of(
+        demand, floor=asked.floor, ceiling=asked.ceiling, devices=asked.replica_devices, begins=begins
+    )
 
 
 def history() -> list[Job]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from stoker.cli.options import spread
 from stoker.cli.render import AsJson, columns, facts, moment, print_json, say
 from stoker.cli.session import connect
 from stoker.cli.texts import t, word
@@ -27,24 +29,53 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="QUEUE", help="Its name.")]
-Parent = Annotated[str | None, typer.Option(help="The queue whose quota it is part of.")]
-Tenant = Annotated[list[str] | None, typer.Option(help="Whose users may use it; * for all.")]
-Deserved = Annotated[list[str] | None, typer.Option(help="Devices it has for certain: 16, or of a model H100=8.")]
-Weight = Annotated[float | None, typer.Option(help="Its part of what nobody claims; 0: it borrows nothing.")]
-Ceiling = Annotated[list[str] | None, typer.Option(help="Devices it never exceeds: 32, H100=16, or none.")]
-UserDevices = Annotated[str | None, typer.Option(help="Devices that one user holds at most, or none.")]
-UserJobs = Annotated[str | None, typer.Option(help="Jobs of one user that run at most, or none.")]
-Preemptible = Annotated[str | None, typer.Option(help="For whom its jobs may be ended: anybody, own, nobody.")]
-FairUsers = Annotated[
-    bool | None, typer.Option("--fair-users/--first-come", help="Who had least goes first among equals, or not.")
-]
-HalfLife = Annotated[str | None, typer.Option(help="After which use counts half: 7d.")]
-Patience = Annotated[str | None, typer.Option(help="Who waits longer goes first: 24h, or none.")]
-Windows = Annotated[
-    list[str] | None, typer.Option("--window", help='"Mon-Fri 20:00-08:00 deserved=64"; "" removes all.')
-]
-Timezone = Annotated[str | None, typer.Option(help="Of the windows: Asia/Shanghai.")]
-Partition = Annotated[str | None, typer.Option(help="Partition of Slurm clusters that its jobs go to.")]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What may be said of a queue."""
+
+    parent: Annotated[str | None, typer.Option(help="The queue whose quota it is part of.")] = None
+    tenant: Annotated[list[str] | None, typer.Option(help="Whose users may use it; * for all.")] = None
+    deserved: Annotated[
+        list[str] | None, typer.Option(help="Devices it has for certain: 16, or of a model H100=8.")
+    ] = None
+    weight: Annotated[float | None, typer.Option(help="Its part of what nobody claims; 0: it borrows nothing.")] = (
+        None
+    )
+    ceiling: Annotated[list[str] | None, typer.Option(help="Devices it never exceeds: 32, H100=16, or none.")] = (
+        None
+    )
+    user_devices: Annotated[str | None, typer.Option(help="Devices that one user holds at most, or none.")] = None
+    user_jobs: Annotated[str | None, typer.Option(help="Jobs of one user that run at most, or none.")] = None
+    preemptible: Annotated[
+        str | None, typer.Option(help="For whom its jobs may be ended: anybody, own, nobody.")
+    ] = None
+    fair_users: Annotated[
+        bool | None,
+        typer.Option("--fair-users/--first-come", help="Who had least goes first among equals, or not."),
+    ] = None
+    half_life: Annotated[str | None, typer.Option(help="After which use counts half: 7d.")] = None
+    patience: Annotated[str | None, typer.Option(help="Who waits longer goes first: 24h, or none.")] = None
+    window: Annotated[
+        list[str] | None, typer.Option("--window", help='"Mon-Fri 20:00-08:00 deserved=64"; "" removes all.')
+    ] = None
+    timezone: Annotated[str | None, typer.Option(help="Of the windows: Asia/Shanghai.")] = None
+    partition: Annotated[str | None, typer.Option(help="Partition of Slurm clusters that its jobs go to.")] = None
+
+    def given(self) -> dict[str, Any]:
+        """What was said, under the names of a queue's fields. Raises BadInput."""
+        said = {name: value for name, value in vars(self).items() if value is not None}
+        found = {_FIELDS.get(name, name): value for name, value in said.items() if name not in _READ}
+        for name in ("deserved", "ceiling"):
+            found |= read_quota(said.get(name, ()), name)
+        if self.window is not None:
+            found["windows"] = [read_window(text) for text in self.window if text.strip()]
+        return found
+
+
+_FIELDS = {"tenant": "tenants"}
+_READ = ("deserved", "ceiling", "window")
 
 
 @app.command("list")
@@ -73,57 +104,18 @@ def show(name: Name, json: AsJson = False) -> None:
 
 
 @app.command()
-def add(
-    name: Name,
-    parent: Parent = None,
-    tenant: Tenant = None,
-    deserved: Deserved = None,
-    weight: Weight = None,
-    ceiling: Ceiling = None,
-    user_devices: UserDevices = None,
-    user_jobs: UserJobs = None,
-    preemptible: Preemptible = None,
-    fair_users: FairUsers = None,
-    half_life: HalfLife = None,
-    patience: Patience = None,
-    window: Windows = None,
-    timezone: Timezone = None,
-    partition: Partition = None,
-    json: AsJson = False,
-) -> None:
+@spread
+def add(name: Name, numbers: Numbers, json: AsJson = False) -> None:
     """Add a queue."""
-    options = _options(
-        parent, tenant, deserved, weight, ceiling, user_devices, user_jobs, preemptible, fair_users, half_life,
-        patience, window, timezone, partition,
-    )  # fmt: skip
-    standing = connect().queues.add(read_queue({"name": name, **options}))
+    standing = connect().queues.add(read_queue({"name": name, **numbers.given()}))
     _tell(standing, json, t("queue {name} added", name=name))
 
 
 @app.command("set")
-def set_(
-    name: Name,
-    parent: Parent = None,
-    tenant: Tenant = None,
-    deserved: Deserved = None,
-    weight: Weight = None,
-    ceiling: Ceiling = None,
-    user_devices: UserDevices = None,
-    user_jobs: UserJobs = None,
-    preemptible: Preemptible = None,
-    fair_users: FairUsers = None,
-    half_life: HalfLife = None,
-    patience: Patience = None,
-    window: Windows = None,
-    timezone: Timezone = None,
-    partition: Partition = None,
-    json: AsJson = False,
-) -> None:
+@spread
+def set_(name: Name, numbers: Numbers, json: AsJson = False) -> None:
     """Change some numbers of a queue; the others stay."""
-    options = _options(
-        parent, tenant, deserved, weight, ceiling, user_devices, user_jobs, preemptible, fair_users, half_life,
-        patience, window, timezone, partition,
-    )  # fmt: skip
+    options = numbers.given()
     if not options:
         raise BadInput(f"nothing to change; write for example: stoker queue set {name} --deserved 16")
     client = connect()
@@ -242,34 +234,6 @@ def _tell(standing: Standing, json: bool, told: str) -> None:
         print_json(standing)
     else:
         say(told)
-
-
-def _options(
-    parent: str | None, tenant: list[str] | None, deserved: list[str] | None, weight: float | None,
-    ceiling: list[str] | None, user_devices: str | None, user_jobs: str | None, preemptible: str | None,
-    fair_users: bool | None, half_life: str | None, patience: str | None, window: list[str] | None,
-    timezone: str | None, partition: str | None,
-) -> dict[str, Any]:  # fmt: skip
-    """What was given, under the fields' names."""
-    plain = {
-        "parent": parent,
-        "tenants": tenant,
-        "weight": weight,
-        "user_devices": user_devices,
-        "user_jobs": user_jobs,
-        "preemptible": preemptible,
-        "fair_users": fair_users,
-        "half_life": half_life,
-        "patience": patience,
-        "timezone": timezone,
-        "partition": partition,
-    }
-    given: dict[str, Any] = {name: value for name, value in plain.items() if value is not None}
-    for name, texts in (("deserved", deserved), ("ceiling", ceiling)):
-        given |= read_quota(texts or [], name)
-    if window is not None:
-        given["windows"] = [read_window(text) for text in window if text.strip()]
-    return given
 
 
 def queues_in(file: Path) -> list[Queue]:

@@ -8,23 +8,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from stoker.cli.inference import (
-    HISTORY,
-    Asked,
-    Ceiling,
-    DemandFile,
-    Floor,
-    ReplicaDevices,
-    ReplicaQps,
-    ReplicaStart,
-    history,
-    with_inference,
-)
+from stoker.cli.inference import HISTORY, Asked, history, with_inference
+from stoker.cli.options import spread
 from stoker.cli.queue import queues_in
 from stoker.cli.render import AsJson, columns, say
 from stoker.cli.session import connect
@@ -43,19 +34,48 @@ from stoker.units import format_duration
 _LIVE = "live"
 _TOLD_EVERY_S = 1.0
 
-TraceName = Annotated[str, typer.Argument(metavar="TRACE", help="A file, or: history, the jobs of the platform.")]
-Cluster = Annotated[
-    str, typer.Option(metavar="NODES", help="As 8xH100:8, a YAML or CSV file, or: live. Else as the trace needs.")
-]
 Given = Annotated[str, typer.Option("--policy", metavar="NAME=VALUE,...", help="What differs from the default.")]
-JobCount = Annotated[int, typer.Option("--jobs", min=0, help="Only the first so many jobs; 0: all.")]
-MayPreempt = Annotated[bool, typer.Option("--preemptible", help="Let jobs of the trace be preempted.")]
-PerNode = Annotated[int, typer.Option(min=1, max=64, help="Jobs of more devices than this take whole nodes.")]
 
 
+@dataclass(frozen=True)
+class Scene:
+    """What may be said of the jobs and of the nodes they run on."""
+
+    trace: Annotated[str, typer.Argument(metavar="TRACE", help="A file, or: history, the jobs of the platform.")]
+    cluster: Annotated[
+        str,
+        typer.Option(metavar="NODES", help="As 8xH100:8, a YAML or CSV file, or: live. Else as the trace needs."),
+    ] = ""
+    preemptible: Annotated[bool, typer.Option("--preemptible", help="Let jobs of the trace be preempted.")] = False
+    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Only the first so many jobs; 0: all.")] = 0
+    devices_per_node: Annotated[
+        int, typer.Option(min=1, max=64, help="Jobs of more devices than this take whole nodes.")
+    ] = 8
+
+    def open(self, asked: Asked) -> tuple[Trace, tuple[Node, ...]]:
+        """The trace, with the inference `asked` for, and the nodes. Raises BadInput."""
+        trace = self._trace()
+        trace = with_inference(trace.preemptible() if self.preemptible else trace, asked).first(self.jobs)
+        return trace, self._nodes(trace)
+
+    def _trace(self) -> Trace:
+        if self.trace == HISTORY:
+            return trace_of(history())
+        return read_trace(Path(self.trace), devices_per_node=self.devices_per_node)
+
+    def _nodes(self, trace: Trace) -> tuple[Node, ...]:
+        if self.cluster == _LIVE or (self.trace == HISTORY and not self.cluster):
+            nodes = tuple(connect().nodes())
+            if not nodes:
+                raise BadInput("the platform has no nodes; give --cluster, as 8xH100:8")
+            return nodes
+        return nodes_of(self.cluster) if self.cluster else needed(trace, devices_per_node=self.devices_per_node)
+
+
+@spread
 def simulation(
-    trace: TraceName,
-    cluster: Cluster = "",
+    scene: Scene,
+    asked: Asked,
     policy: Given = "",
     against: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE,...", help="Another policy to compare with.")
@@ -63,15 +83,6 @@ def simulation(
     queues: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Queues of the jobs, as stoker queue apply takes them.")
     ] = None,
-    preemptible: MayPreempt = False,
-    jobs: JobCount = 0,
-    devices_per_node: PerNode = 8,
-    inference: DemandFile = "",
-    replica_devices: ReplicaDevices = 1,
-    replica_qps: ReplicaQps = 0.0,
-    replica_start: ReplicaStart = "1m",
-    floor: Floor = 1,
-    ceiling: Ceiling = 0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a page with plots there.")] = None,
     json: AsJson = False,
 ) -> None:
@@ -80,31 +91,23 @@ def simulation(
     check_writable(out)
     shared = () if queues is None else queues_in(queues)
     check_tree(shared)
-    asked = Asked(inference, replica_devices, replica_qps, replica_start, floor, ceiling)
-    read = with_inference(open_trace(trace, devices_per_node, preemptible=preemptible), asked).first(jobs)
-    nodes = open_cluster(cluster, read, devices_per_node, history=trace == HISTORY)
+    trace, nodes = scene.open(asked)
     outcomes = {
-        name: simulate(read, nodes, Settings(one, shared, progress=progress(name)))
+        name: simulate(trace, nodes, Settings(one, shared, progress=progress(name)))
         for name, one in policies.items()
     }
     measures = {name: measure(outcome) for name, outcome in outcomes.items()}
     if out is not None:
-        _write(out, outcomes, measures, read)
+        _write(out, outcomes, measures, trace)
     if json:
         print(jsons.dumps(plain(outcomes, measures), ensure_ascii=False, indent=1), flush=True)
         return
-    say(head(read, nodes))
+    say(head(trace, nodes))
     say(columns(("", *measures), [(name, *cells) for name, cells in rows(measures)], right=tuple(measures)))
-    for line in notes(outcomes, read):
+    for line in notes(outcomes, trace):
         say(line)
     if out is not None:
         say(t("written: {path}", path=out))
-
-
-def open_trace(name: str, devices_per_node: int, *, preemptible: bool) -> Trace:
-    """The trace in a file, or what the platform's jobs were like; all `preemptible` if so. Raises BadInput."""
-    trace = trace_of(history()) if name == HISTORY else read_trace(Path(name), devices_per_node=devices_per_node)
-    return trace.preemptible() if preemptible else trace
 
 
 def check_writable(out: Path | None) -> None:
@@ -117,15 +120,6 @@ def check_writable(out: Path | None) -> None:
         raise BadInput(
             f"--out {out} cannot be written: {'it is a folder' if out.is_dir() else 'permission denied'}"
         )
-
-
-def open_cluster(text: str, trace: Trace, devices_per_node: int, *, history: bool) -> tuple[Node, ...]:
-    if text == _LIVE or (history and not text):
-        nodes = tuple(connect().nodes())
-        if not nodes:
-            raise BadInput("the platform has no nodes; give --cluster, as 8xH100:8")
-        return nodes
-    return nodes_of(text) if text else needed(trace, devices_per_node=devices_per_node)
 
 
 def progress(name: str) -> Callable[[float], None] | None:

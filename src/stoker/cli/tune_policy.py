@@ -9,32 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from stoker.cli.inference import (
-    Asked,
-    Ceiling,
-    DemandFile,
-    Floor,
-    ReplicaDevices,
-    ReplicaQps,
-    ReplicaStart,
-    with_inference,
-)
+from stoker.cli.inference import Asked
+from stoker.cli.options import spread
 from stoker.cli.policy import as_yaml
 from stoker.cli.render import AsJson, columns, say
-from stoker.cli.simulate import (
-    Cluster,
-    Given,
-    JobCount,
-    MayPreempt,
-    PerNode,
-    TraceName,
-    check_writable,
-    head,
-    open_cluster,
-    open_trace,
-    progress,
-    write,
-)
+from stoker.cli.simulate import Given, Scene, check_writable, head, progress, write
 from stoker.cli.texts import t
 from stoker.errors import BadInput
 from stoker.schedule.policy import parse
@@ -42,9 +21,10 @@ from stoker.simulate.tune import LEAST_GAIN, OBJECTIVES, Tuned, tune
 from stoker.units import format_duration
 
 
+@spread
 def tune_policy(
-    trace: TraceName,
-    cluster: Cluster = "",
+    scene: Scene,
+    asked: Asked,
     policy: Given = "",
     objective: Annotated[str, typer.Option(help="completion, queueing, slowdown (means) or tail.")] = "completion",
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Policies that are tried.")] = 30,
@@ -52,15 +32,6 @@ def tune_policy(
         float, typer.Option(min=0.1, max=0.9, help="Share of the jobs, the last ones, that judge.")
     ] = 0.4,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
-    preemptible: MayPreempt = False,
-    jobs: JobCount = 0,
-    devices_per_node: PerNode = 8,
-    inference: DemandFile = "",
-    replica_devices: ReplicaDevices = 1,
-    replica_qps: ReplicaQps = 0.0,
-    replica_start: ReplicaStart = "1m",
-    floor: Floor = 1,
-    ceiling: Ceiling = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the advised policy there, as YAML.")
     ] = None,
@@ -71,11 +42,9 @@ def tune_policy(
         raise BadInput(f'--objective "{objective}" was given; allowed are {", ".join(OBJECTIVES)}')
     check_writable(out)
     base = parse(policy)
-    asked = Asked(inference, replica_devices, replica_qps, replica_start, floor, ceiling)
-    read = with_inference(open_trace(trace, devices_per_node, preemptible=preemptible), asked).first(jobs)
-    nodes = open_cluster(cluster, read, devices_per_node, history=trace == "history")
+    trace, nodes = scene.open(asked)
     found = tune(
-        read,
+        trace,
         nodes,
         base,
         objective=objective,
@@ -89,7 +58,7 @@ def tune_policy(
     if json:
         print(jsons.dumps(_plain(found, objective), ensure_ascii=False, indent=1), flush=True)
         return
-    say(head(read, nodes))
+    say(head(trace, nodes))
     say(_report(found, objective))
     if out is not None:
         say(t("written: {path}", path=out))
