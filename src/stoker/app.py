@@ -247,9 +247,10 @@ class App:
         self.shipments = ShipmentDesk(
             shipments, reader, self.shipment_work, self.jobs, artifacts, self.clock, self.changes
         )
+        shared = () if self.database.single_process else (self.accounts.recheck,)
         self.carrier = Carrier(
             self.changes,
-            (self.replicas.reconcile, self.shipments.advance, self.notebooks.sweep),
+            (self.replicas.reconcile, self.shipments.advance, self.notebooks.sweep, *shared),
         )
 
     def _lent(self) -> set[int]:

@@ -120,6 +120,19 @@ def test_unknown_keys_cannot_be_revoked(desk: AccountDesk, admin: Account) -> No
         desk.revoke("ak-none", admin)
 
 
+def test_another_process_on_the_database_hears_of_a_revocation(desk: AccountDesk, admin: Account) -> None:
+    other = AccountDesk(desk._store, ManualClock())
+    account, secret = desk.create("ann", Role.USER, "speech", admin)
+    _, good = desk.create("bob", Role.USER, "speech", admin)
+    other.authenticate(secret)
+    other.authenticate(good)
+    desk.revoke(account.id, admin)
+    other.recheck()
+    with pytest.raises(Denied):
+        other.authenticate(secret)
+    assert other.authenticate(good).name == "bob"
+
+
 def test_sessions_last_a_week_and_can_be_closed(desk: AccountDesk, admin: Account, clock: ManualClock) -> None:
     token = desk.open_session(admin)
     clock.advance(_WEEK - 1)

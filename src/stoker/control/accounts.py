@@ -20,6 +20,7 @@ _STRONG = re.compile(rf"^{_PREFIX}[A-Za-z0-9_-]{{32,200}}$")
 _NAME = re.compile(r"^[\w.@ -]{1,64}$")
 _SESSION_SECONDS = 7 * 86400.0
 _REMEMBERED = 10_000  # keys kept in memory
+_RECHECK_S = 5.0
 
 
 class AccountDesk:
@@ -121,8 +122,18 @@ class AccountDesk:
         require(who, Role.ADMIN, "manage keys")
         return [account for account in self._store.all() if not account.id.startswith(LENT)]
 
+    def recheck(self) -> float:
+        """Forget the keys that another process on the database has revoked; seconds until this is wanted again."""
+        good = {account.id for account in self._store.all() if not account.revoked}
+        with self._revoking:
+            self._known = {hash_: account for hash_, account in self._known.items() if account.id in good}
+        return _RECHECK_S
+
     def revoke(self, account_id: str, who: Account) -> Account:
-        """Takes effect at once. Raises Conflict for the last admin key: nobody could get in any more."""
+        """Takes effect at once, in other processes on the database within seconds.
+
+        Raises Conflict for the last admin key: nobody could get in any more.
+        """
         require(who, Role.ADMIN, "manage keys")
         with self._revoking:  # of the last two admins not both at once
             return self._revoke(account_id)
