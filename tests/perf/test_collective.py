@@ -41,7 +41,7 @@ def test_larger_messages_take_no_less_time_within_one_algorithm(
     if (name := basis(kind, smaller, ranks, fabric).split(":")[0]) == basis(kind, larger, ranks, fabric).split(":")[
         0
     ] and not name.startswith("tree"):
-        assert collective_seconds(kind, larger, ranks, fabric) > collective_seconds(kind, smaller, ranks, fabric)
+        assert collective_seconds(kind, larger, ranks, fabric) >= collective_seconds(kind, smaller, ranks, fabric)
 
 
 @given(kinds, fabrics, sizes, st.integers(2, 512))

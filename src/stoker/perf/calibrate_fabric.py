@@ -14,6 +14,7 @@ from stoker.perf.nccl import timing
 # By what factor each may well be another on a site: launches differ by the host's CPU, bandwidths by little.
 _DOUBT = {
     "launch_us": 0.4,
+    "least_us": 0.4,
     "latency_share": 0.3,
     "ramp_ring": 0.4,
     "ramp_tree": 0.4,

@@ -21,8 +21,9 @@ from stoker.units import format_bytes
 
 Kind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "reduce", "send_recv"]
 
-# Errors of rows that calibration did not see, nine of ten: benchmarks/perf_network.py prints them.
-_SMALL, _SPREAD_SMALL, _SPREAD = 1 << 20, 0.4, 0.15
+# Bounds hold nine of ten rows that calibration did not see (benchmarks/perf_network.py): a share of the time, and
+# the seconds by which hosts differ in starting a collective, unless the site's own were measured.
+_SPREAD, _LAUNCHES = 0.12, 20e-6
 _UNSEEN = 2.0  # HCCL and RCCL are computed with NCCL's constants, which no measurement has confirmed: a guess
 _CAVEAT = f"; no measurement of this vendor's library: bounds reach {_UNSEEN:g} times longer"
 # All-to-all sends to every other rank at once; flows meet at the receiver. Measured: 0.785 of the ports' line rate
@@ -54,15 +55,15 @@ def collective_seconds(kind: Kind, size: float, ranks: int, fabric: Fabric, per_
         return 0.0
     plan = _plan(kind, ranks, per_domain, fabric)
     option, share = choose(plan.options, size)
-    return seconds(option, size, share, plan.launch)
+    return max(plan.least, seconds(option, size, share, plan.launch))
 
 
 def expected_time(kind: Kind, size: float, ranks: int, fabric: Fabric, per_domain: int = 0) -> Expectation:
     """`collective_seconds` with its bounds and what it follows from. Raises BadInput for groups that cannot be."""
     value = collective_seconds(kind, size, ranks, fabric, per_domain)
-    spread = _SPREAD if size >= _SMALL else _SPREAD_SMALL
-    low = max(value * (1 - spread), min(value, _least(kind, size, ranks, fabric, per_domain)))
-    high = value * (1 + spread) * (1.0 if fabric.calibrated else _UNSEEN)
+    start = _LAUNCHES if value and fabric.timing is None and fabric.start is None else 0.0
+    low = max(value * (1 - _SPREAD) - start, min(value, _least(kind, size, ranks, fabric, per_domain)))
+    high = (value * (1 + _SPREAD) + start) * (1.0 if fabric.calibrated else _UNSEEN)
     return Expectation(f"{kind}_s", value, low, high, "s", basis(kind, size, ranks, fabric, per_domain))
 
 
@@ -119,7 +120,7 @@ def basis(kind: Kind, size: float, ranks: int, fabric: Fabric, per_domain: int =
         f"{format_bytes(size)} / {bandwidth} + ramp {option.ramp * math.sqrt(moved) * 1e6:.1f} us; "
         f"{ranks} ranks in {group.domains} domains, link {_gb(link_bandwidth(fabric))} payload, "
         f"network {_gb(fabric.network_of(group.per_domain, group.domains))} a domain; "
-        f"constants: {constants().source.title}"
+        f"no less than {plan.least * 1e6:.0f} us a call; constants: {constants().source.title}"
         f"{'' if fabric.calibrated else _CAVEAT}"
     )
 
@@ -128,17 +129,19 @@ def basis(kind: Kind, size: float, ranks: int, fabric: Fabric, per_domain: int =
 class _Plan:
     options: tuple[Option, ...]
     launch: float
+    least: float
 
 
 @cache
 def _plan(kind: Kind, ranks: int, per_domain: int, fabric: Fabric) -> _Plan:
     group = _group(kind, ranks, per_domain, fabric)
-    launch = timing(fabric).launch_us * 1e-6 if fabric.start is None else fabric.start
+    site = timing(fabric)
+    launch, least = (site.launch_us * 1e-6, site.least_us * 1e-6) if fabric.start is None else (fabric.start, 0.0)
     if kind in ("all_to_all", "send_recv"):
-        return _Plan((_direct(kind, group, fabric),), launch)
+        return _Plan((_direct(kind, group, fabric),), launch, least)
     steps = {"all_reduce": 2 * (ranks - 1), "all_gather": ranks - 1, "reduce_scatter": ranks - 1}.get(kind, ranks)
     shape = Shape(ranks, group.per_domain, group.domains, steps, reduces_all=kind == "all_reduce")
-    return _Plan(options(shape, fabric), launch)
+    return _Plan(options(shape, fabric), launch, least)
 
 
 def _group(kind: Kind, ranks: int, per_domain: int, fabric: Fabric) -> Group:

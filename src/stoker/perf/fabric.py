@@ -19,9 +19,10 @@ Link = Literal["nvlink", "pcie"]
 @strict
 @dataclass(frozen=True)
 class Timing:
-    """What NCCL's constants do not tell: six numbers, the same for all hardware, or measured on a site."""
+    """What NCCL's constants do not tell: seven numbers, the same for all hardware, or measured on a site."""
 
     launch_us: float  # from the call until data moves
+    least_us: float  # from one call to the next: what a host needs to make them, however small the message
     latency_share: float  # of the tuner's latencies that is really waited for
     ramp_ring: float  # of the square root that filling a ring's pipeline takes
     ramp_tree: float  # the same of trees

@@ -10,7 +10,8 @@ it leaves out:
 L is the latency of all hops, B the bandwidth of the algorithm on this fabric. The last term is the filling of a
 pipeline. Data cut into c pieces passes h hops of latency a in ``(c + h - 1) (a + bytes/(c B))``; the best c makes
 that ``(sqrt(L) + sqrt(bytes/B))^2`` with L = (h-1) a, whence the root with r = 1. Where pieces are not the best
-ones, or one hop's latency hides behind another's transfer, r is another number, which is measured.
+ones, or one hop's latency hides behind another's transfer, r is another number, which is measured. No call returns
+sooner than the host makes the next (``least``).
 """
 
 from __future__ import annotations
