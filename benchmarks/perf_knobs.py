@@ -55,9 +55,11 @@ _STACKS = {
     ("megatron", "pipeline_exposed"): (0.3, 0.6, 1.0),
     ("megatron", "permute"): (1.5, 0.4, INF),
     ("megatron", "jitter"): (0.005, 0.7, INF),
+    ("megatron", "grouped"): (1e-5, 0.7, INF),
     ("megatron", "routing"): (5e-4, 0.3, INF),
     ("megatron-26.02", "routing"): (5e-4, 0.3, INF),
     ("megatron-25", "routing"): (5e-4, 0.3, INF),
+    ("megatron-25", "permute"): (1.5, 0.4, INF),
     ("megatron-2022", "passes"): (1.3, 0.3, INF),
     ("megatron-2022", "optimiser_passes"): (1.8, 0.3, INF),
     ("megatron-2022", "tensor_exposed"): (0.9, 0.2, 1.0),
@@ -132,8 +134,13 @@ def _numbers(values: Mapping[str, float], file: str, entry: str) -> dict[str, fl
     return {key.removeprefix(start): value for key, value in values.items() if key.startswith(start)}
 
 
-def write(values: Mapping[str, float]) -> None:
-    """Put calibrated numbers into the catalogue: what people get."""
+def group(row: Row) -> tuple[str, str]:
+    """The software stack, whatever its release, and the architecture with the format."""
+    return _BASE.get(row.stack, row.stack), f"{row.hardware.accelerator.architecture} {row.workload.precision}"
+
+
+def write(values: Mapping[str, float], rows: Sequence[Row]) -> None:
+    """Put calibrated numbers into the catalogue, and on what they were calibrated: what people get."""
     path = _CATALOGUE / "curves.toml"
     text = path.read_text()
     for entry in dict.fromkeys(entry for entry, _ in _CURVES):
@@ -143,6 +150,8 @@ def write(values: Mapping[str, float]) -> None:
     for entry in _STACK_NAMES:
         numbers = _numbers(values, "stacks", _BASE.get(entry, entry)) | _numbers(values, "stacks", entry)
         lines += [f'["{entry}"]', f"native_attention = {str(entry != 'pytorch-fsdp').lower()}"]
+        measured = sorted({what for who, what in map(group, rows) if who == _BASE.get(entry, entry)})
+        lines.append("measured = [" + ", ".join(f'"{what}"' for what in measured) + "]")
         lines += [_line(key, value) for key, value in numbers.items()] + [""]
     (_CATALOGUE / "stacks.toml").write_text("\n".join(lines))
 
@@ -159,7 +168,7 @@ def _with_entry(text: str, entry: str, numbers: Mapping[str, float]) -> str:
 
 
 def _line(key: str, value: float) -> str:
-    if key in ("start", "routing"):
+    if key in ("start", "routing", "grouped"):
         return f'{key} = {{value = {value * 1e6:.4g}, unit = "us", kind = "measured", source = "calibrated"}}'
     return f'{key} = {{value = {value:.4g}, unit = "", kind = "measured", source = "calibrated"}}'
 

@@ -1,6 +1,6 @@
 """Predicted against published training speeds and memory peaks.
 
-    python benchmarks/perf_training.py [--facts DIR] [--rows] [--quick] [--speed] [--write]
+    python benchmarks/perf_training.py [--facts DIR] [--rows] [--quick] [--speed] [--groups] [--write]
 
 Reads `published_training_perf.csv` from DIR (default ../shared/facts) and the tables in `published/`. Prints
 Markdown: errors of what the catalogue ships, and errors with the knobs found anew without the model that is judged,
@@ -41,14 +41,18 @@ def main() -> None:
     options.add_argument("--rows", action="store_true", help="print every row")
     options.add_argument("--quick", action="store_true", help="only what the catalogue ships")
     options.add_argument("--speed", action="store_true", help="only layouts looked at in a second")
+    options.add_argument("--groups", action="store_true", help="only groups that calibration is kept from seeing")
     options.add_argument("--write", action="store_true", help="calibrate on all rows and write the catalogue")
     given = options.parse_args()
     if given.speed:
         speed()
         return
     found = rows(given.facts)
+    if given.groups:
+        unseen_groups(found)
+        return
     if given.write:
-        perf_knobs.write(calibrate(found).values)
+        perf_knobs.write(calibrate(found).values, found)
         return
     errors = [shipped(row) for row in found]
     report("What is shipped, on the rows it was calibrated on", found, errors)
@@ -104,6 +108,19 @@ def held_out(found: Sequence[Row]) -> list[float]:
             {id(row): held.tokens_per_second(row) / row.measured - 1 for row in found if row.model.name == group}
         )
     return [errors[id(row)] for row in found]
+
+
+def unseen_groups(found: Sequence[Row]) -> None:
+    """Predicted / measured of each stack on each architecture in each format, calibrated without that group."""
+    start = calibrate(found).values
+    print("\n| group | rows | least | 10 % | median | 90 % | most |\n|---|---|---|---|---|---|---|")
+    for group in sorted({perf_knobs.group(row) for row in found}):
+        judged = [row for row in found if perf_knobs.group(row) == group]
+        others = [row for row in found if perf_knobs.group(row) != group]
+        held = perf_knobs.model(calibrate(others, start, rounds=6).values)
+        ratios = sorted(held.tokens_per_second(row) / row.measured for row in judged)
+        places = (0, len(ratios) // 10, len(ratios) // 2, int(0.9 * len(ratios)), len(ratios) - 1)
+        print(f"| {' '.join(group)} | {len(ratios)} | {' | '.join(f'{ratios[i]:.2f}' for i in places)} |")
 
 
 def report(title: str, found: Sequence[Row], errors: Sequence[float]) -> None:

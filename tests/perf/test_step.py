@@ -97,6 +97,35 @@ def test_recomputing_costs_a_forward_pass_and_saves_memory() -> None:
     )
 
 
+def test_latents_are_expanded_again_at_little_cost() -> None:
+    """Megatron's recompute module mla_up_proj: queries, keys and values go, what they come from stays."""
+    deepseek, work = transformer("deepseek-v3"), Workload(512, 4096)
+    layout = Layout(256, pp=8, ep=32)
+    latents = replace(layout, recompute="latents")
+    plain, again = (step_time(MANY, MEGATRON, deepseek, work, each) for each in (layout, latents))
+    assert 0 < again.recompute < 0.05 * plain.total
+    kept, dropped = (device_memory(deepseek, work, each).activations for each in (layout, latents))
+    held = 8 * 4096 * deepseek.layers / 8  # tokens of eight micro-batches in an eighth of the layers
+    widths = 128 * (192 + 192 + 128)  # of queries, keys and values in DeepSeek-V3
+    assert kept - dropped == pytest.approx(2 * widths * held)
+    assert device_memory(LLAMA, work, Layout(256, tp=8, recompute="latents")) == device_memory(
+        LLAMA, work, Layout(256, tp=8)
+    )
+
+
+def test_every_expert_of_a_device_costs_a_start() -> None:
+    """The same tokens in products of the same size: only how many experts a device has differs."""
+    work, few = Workload(512, 4096), replace(MEGATRON, grouped=0.0)
+
+    def more(ep: int) -> float:
+        told = [
+            step_time(MANY, each, transformer("deepseek-v3"), work, Layout(256, ep=ep)) for each in (MEGATRON, few)
+        ]
+        return told[0].elementwise - told[1].elementwise
+
+    assert more(8) == pytest.approx(4 * more(32))
+
+
 def test_experts_are_exchanged_and_dense_models_are_not() -> None:
     work = Workload(256, 4096)
     layout = Layout(256, ep=8, sharding="full")

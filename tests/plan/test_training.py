@@ -9,6 +9,7 @@ from stoker.perf.accelerator import accelerator
 from stoker.perf.hardware import Hardware, Nics
 from stoker.perf.layout import Workload, impossible
 from stoker.perf.models import transformer
+from stoker.perf.precision import Precision
 from stoker.perf.stack import stack
 from stoker.perf.step import step_time
 from stoker.plan.training import layouts, search
@@ -50,17 +51,27 @@ def test_the_shares_state_their_formula() -> None:
     assert found.seconds(1e12, best) > 1e12 / found.speed(best).value
 
 
-def test_bounds_reach_far_down_where_no_card_of_the_maker_was_measured() -> None:
-    def told(card: str) -> tuple[float, str]:
-        hardware = Hardware(card, accelerator(card), 8)
-        found = search(transformer("llama-3.1-8b"), hardware, Workload(64, 4096, states="lean"), stack("megatron"))
-        speed = found.speed(found.best[0])
-        return speed.low / speed.value, speed.basis
+def _lower_bound(card: str, name: str, precision: Precision = "bf16") -> tuple[float, str]:
+    """As a share of what is expected, and its basis."""
+    hardware, work = Hardware(card, accelerator(card), 8), Workload(64, 4096, precision, states="lean")
+    found = search(transformer("llama-3.1-8b"), hardware, work, stack(name))
+    speed = found.speed(found.best[0])
+    return speed.low / speed.value, speed.basis
 
-    known, unknown = told("H100"), told("Ascend-910B3")
+
+def test_bounds_reach_far_down_where_no_card_of_the_maker_was_measured() -> None:
+    known, unknown = _lower_bound("H100", "megatron", "fp8"), _lower_bound("Ascend-910B3", "megatron")
     assert unknown[0] == pytest.approx(known[0] / 2.3)
     assert "no measurement of this vendor (Huawei)" in unknown[1]
-    assert "no measurement" not in known[1]
+    assert "calibrated it" not in known[1]
+
+
+def test_bounds_reach_down_where_the_stack_was_never_measured_on_this_card_in_this_format() -> None:
+    told, basis = _lower_bound("A100-SXM4-80GB", "megatron")
+    assert "no published training with megatron on sm80 in bf16 calibrated it" in basis
+    measured, plain = _lower_bound("A100-SXM4-80GB", "pytorch-fsdp")
+    assert "calibrated it" not in plain
+    assert told == pytest.approx(measured / 1.4)
 
 
 def test_a_model_that_fits_nowhere_is_one_line_with_the_nearest() -> None:

@@ -21,6 +21,7 @@ from stoker.perf.transformer import Matrix, Transformer
 # Reads and writes of a [tokens, hidden] tensor around a block: norm (2) and residual (3) forward; norm (4) and the
 # sum of gradients (3) backward.
 _AROUND = (5.0, 7.0)
+_NORM = 2.0
 # Per value of a gated block's up projection, both halves together: read both and write one; backward reads three,
 # writes two.
 _ACTIVATION = (1.5, 2.5)
@@ -40,6 +41,8 @@ class Times:
     products: float = 0.0
     attention: float = 0.0
     elementwise: float = 0.0
+    cheap: float = 0.0  # of forward's elementwise work: norms, activations, casts
+    expanding: float = 0.0  # of forward's products: those that make queries, keys and values of latents
     tensor_bytes: float = 0.0  # gathered and scattered among tensor-parallel ranks
     tensor_calls: float = 0.0
     expert_bytes: float = 0.0  # exchanged among expert-parallel ranks
@@ -55,6 +58,8 @@ class Times:
             self.products + other.products,
             self.attention + other.attention,
             self.elementwise + other.elementwise,
+            self.cheap + other.cheap,
+            self.expanding + other.expanding,
             self.tensor_bytes + other.tensor_bytes,
             self.tensor_calls + other.tensor_calls,
             self.expert_bytes + other.expert_bytes,
@@ -67,6 +72,8 @@ class Times:
             self.products * count,
             self.attention * count,
             self.elementwise * count,
+            self.cheap * count,
+            self.expanding * count,
             self.tensor_bytes * count,
             self.tensor_calls * count,
             self.expert_bytes * count,
@@ -211,21 +218,27 @@ def _block(
     passes: tuple[float, float],
     attention: tuple[float, float] = (0.0, 0.0),
     context: float = 0.0,
+    expanding: float = 0.0,
 ) -> tuple[Times, Times]:
-    """A block of dense products: `passes` are bytes of its own elementwise work, forward and backward."""
+    """A block of dense products: `passes` are bytes of its own elementwise work, forward and backward.
+
+    `expanding`: the share of its products that expand latents.
+    """
     if kept_wide(model, part.precision):
         part = replace(part, precision="bf16")
     ahead, back = _products(on, matrices, part.tokens, part, part.precision)
     casts = _casts(stack, matrices, part.tokens, part)
     around = _around(on, stack, model, part)
     volume, calls = _tensor(model, part)
+    own = _memory(on, casts[0] + passes[0] * stack.passes)
+    norm = _memory(on, _NORM * 2.0 * part.tokens * model.hidden / part.along * stack.passes)
     forward = Times(
-        ahead, attention[0], around[0] + _memory(on, casts[0] + passes[0] * stack.passes), 2 * volume, 2 * calls,
+        ahead, attention[0], around[0] + own, own + norm, expanding * ahead, 2 * volume, 2 * calls,
         context_bytes=context,
     )  # fmt: skip
     backward = Times(
-        back, attention[1], around[1] + _memory(on, casts[1] + passes[1] * stack.passes), 2 * volume, 2 * calls,
-        context_bytes=2 * context,
+        back, attention[1], around[1] + _memory(on, casts[1] + passes[1] * stack.passes),
+        tensor_bytes=2 * volume, tensor_calls=2 * calls, context_bytes=2 * context,
     )  # fmt: skip
     return forward, backward
 
@@ -244,7 +257,7 @@ def _attention(on: Accelerator, stack: Stack, model: Transformer, part: Slice) -
     context = 2.0 * part.tokens * keys * (part.cp - 1)
     return _block(
         on, stack, model, part, kind.matrices(model.hidden), passes=(2 * rotated, 2 * rotated),
-        attention=(ahead, back), context=context,
+        attention=(ahead, back), context=context, expanding=kind.expanding / model.attention_parameters,
     )  # fmt: skip
 
 
@@ -286,8 +299,10 @@ def _experts(on: Accelerator, stack: Stack, model: Transformer, part: Slice) -> 
         on, stack, model, part, beside, passes=(_ACTIVATION[0] * shared, _ACTIVATION[1] * shared)
     )
     ahead, back = _routed(on, stack, model, part)
-    routing = Times(elementwise=stack.routing)
-    return forward + ahead + routing, backward + back + routing
+    started = stack.grouped * max(1, experts.count // part.ep)
+    forward += ahead + Times(elementwise=stack.routing + started)
+    backward += back + Times(elementwise=stack.routing + 2 * started)
+    return forward, backward
 
 
 def _routed(on: Accelerator, stack: Stack, model: Transformer, part: Slice) -> tuple[Times, Times]:
@@ -305,10 +320,10 @@ def _routed(on: Accelerator, stack: Stack, model: Transformer, part: Slice) -> t
     sorting = (4.0 * 2.0 * own * wide + scores) * stack.permute  # rows to and from the order of experts
     sent = 2.0 * own * wide * (part.ep - 1) / part.ep
     calls = 2.0 if part.ep > 1 else 0.0
+    own = casts[0] + _ACTIVATION[0] * up * stack.passes
     forward = Times(
-        ahead, 0.0, _memory(on, casts[0] + _ACTIVATION[0] * up * stack.passes + sorting), expert_bytes=2 * sent,
-        expert_calls=calls,
-    )  # fmt: skip
+        ahead, 0.0, _memory(on, own + sorting), _memory(on, own), expert_bytes=2 * sent, expert_calls=calls
+    )
     backward = Times(
         back, 0.0, _memory(on, casts[1] + _ACTIVATION[1] * up * stack.passes + sorting), expert_bytes=2 * sent,
         expert_calls=calls,

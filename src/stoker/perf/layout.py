@@ -16,7 +16,7 @@ from stoker.perf.transformer import Transformer
 from stoker.typed import strict
 
 Sharding = Literal["none", "optimiser", "gradients", "full"]
-Recompute = Literal["none", "selective", "alternate", "full"]
+Recompute = Literal["none", "latents", "selective", "alternate", "full"]
 States = Literal["mixed", "lean", "bf16", "frozen"]
 SHARDINGS: tuple[Sharding, ...] = get_args(Sharding)
 RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)

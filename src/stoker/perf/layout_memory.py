@@ -9,11 +9,11 @@ larger of the two counts.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from stoker.expectation import Expectation
 from stoker.perf.accelerator import Accelerator
-from stoker.perf.layout import Layout, Workload
+from stoker.perf.layout import Layout, Recompute, Workload
 from stoker.perf.transformer import Transformer
 from stoker.units import format_bytes
 
@@ -149,6 +149,8 @@ def _activations(model: Transformer, workload: Workload, layout: Layout, in_flig
         working = 2 * kept / model.layers  # the layer that is recomputed, and gradients of the same size
     if again or (layout.recompute in ("selective", "alternate") and workload.fused_attention):
         kept -= cheap_bytes(model, layout.tp, layout.sequence_parallel, narrow)
+    if layout.recompute in ("latents", "selective"):
+        kept -= expanded_bytes(model, layout.tp)
     if layout.recompute == "alternate":
         kept /= 1.5  # products' outputs are two thirds of what is left, and every second of them comes again
     return tokens * ((kept * (1 - again) + inputs * again) / layout.pp * in_flight + working)
@@ -175,6 +177,12 @@ def cheap_bytes(model: Transformer, tp: int, split: bool, narrow: bool) -> float
         wide = model.experts.shared_ffn / tp + model.experts.per_token * model.experts.ffn / along
         activated += model.expert_blocks * wide
     return width * (norms / along + activated)
+
+
+def expanded_bytes(model: Transformer, tp: int) -> float:
+    """Bytes per token of queries, keys and values that come again from the latents, which are kept."""
+    kind = model.attention
+    return model.attention_blocks * 2.0 * (2 * kind.query_width + kind.value_width) / tp if kind.expanding else 0.0
 
 
 def _attention_bytes(model: Transformer, tp: int, along: int, narrow: bool) -> float:
@@ -221,15 +229,18 @@ def _logits(model: Transformer, workload: Workload, layout: Layout) -> float:
 def lightest_recompute(model: Transformer, workload: Workload, layout: Layout, on: Accelerator) -> Layout:
     """`layout` with the least recomputation that fits, as it is when nothing helps.
 
-    Norms and activations come again first, then eighths of the layers.
+    What latents expand to comes again first, then norms and activations, then eighths of the layers.
     """
-    if fits(device_memory(model, workload, layout), on):
-        return layout
-    selective = replace(layout, recompute="selective")
-    if fits(device_memory(model, workload, selective), on):
-        return selective
-    for eighths in range(1, 9):
-        lighter = replace(layout, recompute="full", recompute_share=eighths / 8)
+    for recompute, share in degrees(model, 8):
+        lighter = replace(layout, recompute=recompute, recompute_share=share)
         if fits(device_memory(model, workload, lighter), on):
             return lighter
     return layout
+
+
+@cache
+def degrees(model: Transformer, steps: int) -> tuple[tuple[Recompute, float], ...]:
+    """Kinds of recomputation and shares of the layers, the cheapest first; whole layers in so many `steps`."""
+    latents: tuple[tuple[Recompute, float], ...] = (("latents", 1.0),) if model.attention.expanding else ()
+    whole: list[tuple[Recompute, float]] = [("full", step / steps) for step in range(1, steps + 1)]
+    return (("none", 1.0), *latents, ("selective", 1.0), *whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 
 from stoker.errors import BadInput, NotFound, near
@@ -15,6 +15,7 @@ class Stack:
     """Shares are of what arithmetic says; 1 hides nothing."""
 
     name: str
+    measured: frozenset[str] = frozenset()  # architectures and formats it was calibrated on, as "sm90 fp8"
     native_attention: bool = True  # attention kernels are written for the newest architecture, else for sm80
     passes: float = 1.0  # elementwise traffic against that of fused kernels
     start: float = 1.0  # gaps between kernels, against the architecture's: 1 without, less with captured graphs
@@ -26,6 +27,7 @@ class Stack:
     context_exposed: float = 0.3
     pipeline_exposed: float = 0.3
     routing: float = 1e-4  # s per experts' block, each way: many small kernels, waiting for the host to know sizes
+    grouped: float = 0.0  # s per expert of a device, each way (twice backward): what starting its products takes
     permute: float = 1.0  # traffic of sorting tokens by expert, against two reads and two writes
     optimiser_passes: float = 1.0  # traffic of the optimiser, against a fused one's
     step: float = 0.01  # s per step that belong to nothing: logging, scaling, clipping
@@ -39,7 +41,9 @@ def stack(name: str) -> Stack:
     if name not in known:
         raise NotFound(f'no stack "{name}" in the catalogue{near(name, known)}')
     numbers = {key: float(value) for key, value in known[name].quantities.items()}
-    return from_numbers(name, numbers, native_attention=bool(known[name].plain.get("native_attention", True)))
+    plain = known[name].plain
+    found = from_numbers(name, numbers, native_attention=bool(plain.get("native_attention", True)))
+    return replace(found, measured=frozenset(plain.get("measured", ())))
 
 
 def from_numbers(name: str, numbers: Mapping[str, float], *, native_attention: bool) -> Stack:
@@ -47,14 +51,15 @@ def from_numbers(name: str, numbers: Mapping[str, float], *, native_attention: b
     unknown = next((key for key in numbers if key not in _defaults()), None)
     if unknown is not None:
         raise BadInput(f'stack {name} has the unknown number "{unknown}"{near(unknown, _defaults())}')
-    return Stack(name, native_attention, *(numbers.get(key, default) for key, default in _defaults().items()))
+    given = (numbers.get(key, default) for key, default in _defaults().items())
+    return Stack(name, frozenset(), native_attention, *given)
 
 
 @cache
 def _defaults() -> Mapping[str, float]:
     """Numbers of a stack nothing is known of, in the order of the fields."""
     plain = Stack("")
-    return {field.name: getattr(plain, field.name) for field in fields(Stack)[2:]}
+    return {field.name: getattr(plain, field.name) for field in fields(Stack)[3:]}
 
 
 def stacks() -> tuple[str, ...]:

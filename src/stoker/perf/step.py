@@ -116,14 +116,16 @@ def _slowest_stage(model: Transformer, layout: Layout, stack_time: float, head_t
 
 
 def _recomputed(ahead: Times, workload: Workload, layout: Layout) -> Times:
-    """Selective: norms and activations; without fused attention also the core of attention."""
+    """Selective: what is cheap to repeat and what latents expand to; without fused attention attention's core."""
     if layout.recompute == "full":
         return ahead.times(layout.recompute_share)
     if layout.recompute == "alternate":
         return Times(products=0.5 * ahead.products, elementwise=ahead.elementwise)
+    if layout.recompute == "latents":
+        return Times(products=ahead.expanding)
     if layout.recompute == "selective":
         return (
-            Times(elementwise=0.5 * ahead.elementwise)
+            Times(products=ahead.expanding, elementwise=ahead.cheap)
             if workload.fused_attention
             else Times(attention=ahead.attention)
         )

@@ -69,6 +69,14 @@ class Attention:
         keys_values = (Matrix(hidden, self.kv_rank + self.rope_dim, "none"), Matrix(self.kv_rank, expand))
         return (*query, *keys_values, Matrix(self.value_width, hidden, "row"))
 
+    @property
+    def expanding(self) -> int:
+        """Weights that make queries, keys and values of their latents; 0 without latent attention."""
+        if not self.kv_rank:
+            return 0
+        keys_values = self.kv_rank * self.heads * (self.head_dim + (self.value_dim or self.head_dim))
+        return self.q_rank * self.query_width + keys_values
+
 
 @strict
 @dataclass(frozen=True)

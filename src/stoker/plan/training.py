@@ -10,18 +10,17 @@ from stoker.errors import BadInput, StokerError, Unfit
 from stoker.expectation import Expectation
 from stoker.perf.goodput import Goodput, goodput
 from stoker.perf.hardware import Hardware
-from stoker.perf.layout import Layout, Recompute, Workload, impossible
-from stoker.perf.layout_memory import DeviceMemory, device_memory, fits
+from stoker.perf.layout import Layout, Workload, impossible
+from stoker.perf.layout_memory import DeviceMemory, degrees, device_memory, fits
 from stoker.perf.stack import Stack
 from stoker.perf.step import StepTime, step_time
 from stoker.perf.transformer import Transformer
 
 SPREAD = 0.10  # of step times: see benchmarks/perf_training.py for models that calibration did not see
-_RECOMPUTE: tuple[tuple[Recompute, float], ...] = (
-    ("none", 1.0),
-    ("selective", 1.0),
-    *(("full", eighths / 8) for eighths in (2, 4, 6, 8)),
-)
+# Times slower than expected that work may be where a stack was never measured on an architecture in this format:
+# of each such group, predicted without it, nine of ten rows are within (benchmarks/perf_training.py --groups).
+EXTRAPOLATED = 1.4
+_QUARTERS = 4  # of the layers, in which more of them are recomputed
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class Search:
     model: Transformer
     hardware: Hardware
     workload: Workload
+    stack: Stack
     best: tuple[Plan, ...]
     rejected: tuple[Rejected, ...]
     looked_at: int
@@ -88,9 +88,19 @@ class Search:
         return self._bounded(name, rate / peak, "", basis)
 
     def _bounded(self, name: str, value: float, unit: str, basis: str) -> Expectation:
+        doubt, caveat = self._doubt()
+        return Expectation(name, value, value * (1 - SPREAD) / doubt, value * (1 + SPREAD), unit, basis + caveat)
+
+    def _doubt(self) -> tuple[float, str]:
+        """How many times slower than the usual bounds it may be, and why."""
         card = self.hardware.accelerator
-        low, high = value * (1 - SPREAD) / card.doubt, value * (1 + SPREAD)
-        return Expectation(name, value, low, high, unit, basis + card.caveat)
+        measured = f"{card.architecture} {self.workload.precision}"
+        if card.caveat or measured in self.stack.measured:
+            return card.doubt, card.caveat
+        return EXTRAPOLATED, (
+            f"; no published training with {self.stack.name} on {card.architecture} in {self.workload.precision} "
+            f"calibrated it: bounds reach {EXTRAPOLATED:g} times slower"
+        )
 
     def reliability(self) -> Goodput:
         return goodput(self.model, self.hardware)
@@ -135,7 +145,7 @@ def search(model: Transformer, hardware: Hardware, workload: Workload, stack: St
     best = _unlike(plans, keep)
     slower = _slower(plans, best)
     rejected = [Rejected(kind, count, examples[kind]) for kind, count in reasons.most_common()]
-    return Search(model, hardware, workload, tuple(best), (*slower, *rejected), looked_at)
+    return Search(model, hardware, workload, stack, tuple(best), (*slower, *rejected), looked_at)
 
 
 def layouts(model: Transformer, hardware: Hardware) -> Iterator[Layout]:
@@ -181,7 +191,8 @@ def _lightest(
     Last comes how many degrees of recomputation were tried.
     """
     need = 0.0
-    for tried, (recompute, share) in enumerate(_RECOMPUTE, 1):
+    tries = degrees(model, _QUARTERS)
+    for tried, (recompute, share) in enumerate(tries, 1):
         lighter = replace(layout, recompute=recompute, recompute_share=share)
         memory = device_memory(model, workload, lighter)
         if fits(memory, hardware.accelerator):
@@ -195,7 +206,7 @@ def _lightest(
         None,
         f"needs {need / 2**30:.0f} GiB of {there / 2**30:.0f} GiB even when all is recomputed",
         need,
-        len(_RECOMPUTE),
+        len(tries),
     )
 
 
