@@ -11,7 +11,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -96,10 +96,11 @@ def parameters() -> tuple[Parameter, ...]:
 
 def predict(case: Case, using: Mapping[str, Curves]) -> Service:
     """Raises StokerError when the model says that the case cannot be."""
-    domain = 72 if case.system.startswith("gb") else 8
+    domain, curves = 72 if case.system.startswith("gb") else 8, using[case.engine]
+    curves = replace(curves, engine=replace(curves.engine, **asdict(case.settings)))
 
     def replica(split: Split) -> Replica:
-        return Replica(case.model, case.on, split, case.quantisation, using[case.engine], domain, early=case.early)
+        return Replica(case.model, case.on, split, case.quantisation, curves, domain, early=case.early)
 
     lengths = Lengths(case.prompt, case.answer, case.variation)
     if case.mode == "agg":

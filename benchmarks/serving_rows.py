@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving_settings import Settings, settings
+
 from stoker.errors import StokerError
 from stoker.perf.accelerator import Accelerator, accelerator
 from stoker.perf.models import transformer
@@ -53,6 +55,7 @@ class Case:
     users: float
     rounds: int  # requests each user sends; 0: so many that the common start does not matter
     early: bool  # the engine's release is of 2025
+    settings: Settings
     assumed: str  # what the row does not say and we took for granted; empty when it says all
     ttft: float  # s, measured
     tpot: float
@@ -115,6 +118,7 @@ def _case(row: Row) -> Case:
             raise Undescribed(reason)
     assumed = _assumed(row, model)
     ours = _ours(row)
+    format_ = quantisation(row["precision"] or row["gemm_quant_mode"] or "bf16")
     mean = (1 + _RANDOM_RATIO) / 2 if ours else 1.0
     return Case(
         row=row["id"],
@@ -122,7 +126,7 @@ def _case(row: Row) -> Case:
         on=accelerator(row["system"].partition("_")[0]),
         system=row["system"],
         engine=row["backend"],
-        quantisation=quantisation(row["precision"] or row["gemm_quant_mode"] or "bf16"),
+        quantisation=format_,
         mode=row["mode"],
         split=split,
         workers=workers,
@@ -134,6 +138,10 @@ def _case(row: Row) -> Case:
         users=_users(row),
         rounds=10 if ours else 0,
         early=_early(row),
+        settings=settings(
+            row["backend"], model.name, format_.name, row["mode"], int(row["isl"]), int(row["osl"]), _users(row), split,
+            early=_early(row), ours=ours,
+        ),
         assumed=assumed,
         ttft=_milliseconds(row, "silicon_ttft_ms"),
         tpot=_milliseconds(row, "silicon_tpot_ms"),

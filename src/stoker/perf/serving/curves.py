@@ -7,6 +7,7 @@ when a step is replayed from a graph and when it is not, per step, per sequence 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -61,9 +62,9 @@ class Engine:
     experts: float = 0.3e-3  # s of the host for each block of experts in a prefill: routing, dispatch
     exposed: float = 0.5  # share of the host's time in a prefill that running sequences wait for
     request: float = 30e-3  # s before and after the first pass: parsing, tokenising, the first answer
-    poll: float = 1.0  # steps between two looks at the queue of new requests, as benchmarks set it
-    crowded_poll: float = 1.0  # the same from `crowd` users on
-    crowd: float = 16.0
+    looks: float = 1.0  # steps between two looks at the queue of new requests
+    hold: float = 0.0  # steps that a prompt is held back at most, so that others join its pass
+    enough: float = math.inf  # prompts that are held back no longer
     mixes: bool = True  # prompts and running sequences share a step; else a prefill stops the others
     books_answers: bool = False  # a sequence begins when its whole answer has room, and is never put off
     keeps_sixteen_bits: bool = False  # in the cache, unless the card multiplies fp4: its kernels read eight bits
@@ -71,10 +72,6 @@ class Engine:
     reserve: float = 0.10  # share of memory kept for activations and graphs
     reserves_of_rest: bool = False  # the share is of what weights leave, not of the whole
     calibrated: bool = True  # its numbers come from measurements
-
-    def looks(self, users: float) -> float:
-        """Steps between two looks at the queue of new requests in a benchmark of so many users."""
-        return self.crowded_poll if users >= self.crowd else self.poll
 
 
 @dataclass(frozen=True)

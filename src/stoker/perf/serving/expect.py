@@ -8,7 +8,7 @@ starts and pauses that no model foresees.
 from __future__ import annotations
 
 from stoker.expectation import Expectation
-from stoker.perf.serving.load import LOOKS, Steady
+from stoker.perf.serving.load import Steady
 from stoker.perf.serving.replica import Lengths
 from stoker.perf.serving.step import Replica
 from stoker.units import format_bytes
@@ -28,11 +28,11 @@ def tpot(replica: Replica, found: Steady, lengths: Lengths) -> Expectation:
 
 def ttft(replica: Replica, found: Steady, lengths: Lengths) -> Expectation:
     engine = replica.curves.engine
-    waiting = max(0.0, found.ttft - found.prefill.latency - engine.request - found.tpot * LOOKS / 2)
+    waiting = max(0.0, found.ttft - found.prefill.latency - engine.request - found.tpot * engine.looks / 2)
     basis = (
         f"request {engine.request * 1e3:.0f} ms + prefill of {lengths.prompt:,.0f} tokens "
         f"{found.prefill.latency * 1e3:.0f} ms + half a step "
-        f"{found.tpot * LOOKS / 2 * 1e3:.0f} ms + queue {waiting * 1e3:.0f} ms (M/D/1 and Erlang C); "
+        f"{found.tpot * engine.looks / 2 * 1e3:.0f} ms + queue {waiting * 1e3:.0f} ms (M/D/1 and Erlang C); "
         f"95 in 100 within {found.ttft_tail * 1e3:.0f} ms; {_hardware(replica)}"
     )
     return _time("ttft", found.ttft, TTFT, replica, basis)

@@ -20,7 +20,6 @@ from stoker.perf.serving.step import Prefill, Replica, decode_seconds
 _BUSY = 0.95  # prompts may take this share of a device at most, and sequences of the places
 _TAIL = 3.0  # 95 in 100 waits are shorter than this many mean ones (exponential: ln 20)
 _ROUNDS = 30
-LOOKS = 1.0  # steps between two looks at the queue of an engine as it comes; benchmarks set more
 _BATCH = 512  # sequences engines run at once unless told otherwise
 
 
@@ -85,7 +84,7 @@ def steady(replica: Replica, lengths: Lengths, rate: float, *, prefill_on: Repli
     running = tpot = sharing = 1.0
     for _ in range(_ROUNDS):
         decode = decode_seconds(replica, max(1.0, running), length)
-        sharing = prompts.sharing(rate * tpot, tpot, LOOKS)
+        sharing = prompts.sharing(rate * tpot, tpot)
         busy = 0.0 if prefill_on else rate * prompts.delay(sharing)
         if busy > _BUSY:
             return None
@@ -98,7 +97,7 @@ def steady(replica: Replica, lengths: Lengths, rate: float, *, prefill_on: Repli
         return None
     place = _wait_for_place(running, places, lengths.answer * tpot)
     queue = busy * prompts.until_answered(sharing) / (2 * (1 - busy))
-    first = engine.request + prompts.alone.latency + tpot * LOOKS / 2
+    first = engine.request + prompts.alone.latency + tpot * prompts.unnoticed(rate * tpot)
     if prefill_on:  # two engines in turn, and the cache on its way between them
         first += engine.request + transfer_seconds(replica, lengths.prompt)
     mean = first + queue + place

@@ -1,6 +1,7 @@
 """Prompts: how long a pass of one or several prompts takes, and how many an engine takes together.
 
-An engine takes what has come since it last looked: while it decoded a few steps, or was busy with other prompts.
+An engine takes what has come since it last looked: while it decoded a few steps, or was busy with other prompts. Some
+hold a prompt back for a number of steps, or until enough of them wait: fewer passes then stretch the steps of others.
 A pass of k prompts takes sqrt((first + (k - 1) further)^2 + host^2): the host starts kernels one by one meanwhile.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from stoker.perf.serving.curves import Engine
 from stoker.perf.serving.step import Prefill, Replica, decode_seconds, prefill_seconds
 
 _LEAST = 0.1  # of a prompt's time that running sequences wait for at least
@@ -21,8 +23,8 @@ class Prompts:
     alone: Prefill
     most: float  # that one pass takes
     further: float  # s of the device for each that joins a pass
-    exposed: float  # share of the host's time that others wait for
     saved: float  # s of a prompt's passes: they do a step of the running sequences along, which read weights anyway
+    engine: Engine
 
     @classmethod
     def on(cls, replica: Replica, prompt: float) -> Prompts:
@@ -31,7 +33,7 @@ class Prompts:
         full = prefill_seconds(replica, most * prompt, prompt) if most > 1.0 else alone
         further = (full.device - alone.device) / max(1.0, most - 1.0)
         saved = decode_seconds(replica, 1.0, 1.0) * max(1.0, prompt / engine.chunk) if engine.mixes else 0.0
-        return cls(alone, most, further, engine.exposed, saved)
+        return cls(alone, most, further, saved, engine)
 
     def until_answered(self, together: float) -> float:
         """Seconds of a pass of so many prompts, until their first tokens are there."""
@@ -40,16 +42,32 @@ class Prompts:
     def each(self, together: float) -> float:
         """Seconds of the engine for each prompt when `together` wait, and share passes as they fit."""
         sharing = min(self.most, max(1.0, together))
-        return math.hypot(self._device(sharing), self.alone.host * self.exposed) / sharing
+        return math.hypot(self._device(sharing), self.alone.host * self.engine.exposed) / sharing
 
     def delay(self, sharing: float) -> float:
         """Seconds by which each prompt makes running sequences wait, `sharing` prompts to a pass."""
         each = self.each(sharing)
         return max(_LEAST * each, each - self.saved / sharing)
 
-    def sharing(self, arriving: float, step: float, looks: float) -> float:
-        """How many share a pass when `arriving` come a step of `step` seconds, and it looks every `looks` steps."""
-        return min(self.most, max(1.0, arriving * max(looks, self.alone.latency / step)))
+    def at_once(self, users: float) -> float:
+        """Mean seconds until one of `users` prompts that come together begins, and its pass beyond its own share."""
+        sharing = min(self.most, max(1.0, users))
+        return (users + sharing - 2.0) / 2.0 * self.until_answered(sharing) / sharing
+
+    def sharing(self, arriving: float, step: float) -> float:
+        """How many share a pass when `arriving` come a step of `step` seconds."""
+        looks = arriving * max(self.engine.looks, self.alone.latency / step)
+        return min(self.most, max(1.0, looks, 1.0 + arriving * self._held(arriving)))
+
+    def unnoticed(self, arriving: float) -> float:
+        """Steps that a prompt waits on average until the engine has looked and no longer holds it back."""
+        held = self._held(arriving)
+        others = arriving * held  # who come while the first is held, and wait for half of that
+        return self.engine.looks / 2.0 + held * (1.0 + others / 2.0) / (1.0 + others)
+
+    def _held(self, arriving: float) -> float:
+        """Steps that the first prompt of a pass waits for others."""
+        return min(self.engine.hold, (self.engine.enough - 1.0) / arriving) if arriving > 0 else self.engine.hold
 
     def _device(self, together: float) -> float:
         return self.alone.device + (together - 1.0) * self.further

@@ -73,27 +73,28 @@ def _service(
     engine = replica.curves.engine
     decode = decode_seconds(replica, running, lengths.prompt + lengths.answer / 2)
     arriving = (running - 1.0) / lengths.answer  # others' prompts per token
-    sharing = prompts.sharing(arriving / max(1.0, prefillers), decode, engine.looks(users))
+    sharing = prompts.sharing(arriving / max(1.0, prefillers), decode)
     tpot = decode if apart else decode + arriving * prompts.delay(sharing)
     answer = lengths.answer * tpot
-    first, later = (prompts.each(many) / max(1.0, prefillers) for many in (users, sharing))
-    waiting = _queue(users, first, later, answer, lengths.variation, rounds)
+    engines = max(1.0, prefillers)
+    begin, later = prompts.at_once(max(1.0, users / engines)), prompts.each(sharing) / engines
+    waiting = _queue(users, begin, later, answer, lengths.variation, rounds)
+    waiting += tpot * prompts.unnoticed(arriving / max(1.0, prefillers)) * (1.0 - 1.0 / rounds if rounds else 1.0)
     if users > places:
         waiting += answer * (users - places) / places
-    ttft = engine.request + prompts.until_answered(sharing) + waiting + tpot * engine.looks(users) / 2
+    ttft = engine.request + prompts.until_answered(sharing) + waiting
     if apart:  # two engines in turn, and the cache on its way between them
         ttft += engine.request + transfer_seconds(replica, lengths.prompt)
     tokens = users * lengths.answer / (ttft + answer)
     return Service(ttft, tpot, decode, prompts.alone.latency, running, waiting, tokens)
 
 
-def _queue(users: float, first: float, service: float, answer: float, variation: float, rounds: int) -> float:
-    """Mean wait for one's prompt, s, of which each takes `first` at the common start and `service` later.
+def _queue(users: float, begin: float, service: float, answer: float, variation: float, rounds: int) -> float:
+    """Mean wait for one's prompt, s: `begin` at the common start, later each prompt takes `service`.
 
-    Of n users who start together each waits for half of the others: (n - 1) f / 2. Their answers then begin, and
-    end, one prompt apart, so the next prompts come within w >= n s and mostly in order; different lengths mix them:
-    m = sqrt(12 r) x variation x answer after r rounds, w^2 = (n s)^2 + m^2. Two that meet wait s / 2 on average:
-    (n - 1) s^2 m / (2 w^2). In steady state m = w = the time of an answer, and the queue is M/D/1's. Prompts that
+    The answers of n users who start together begin, and end, one prompt apart, so the next prompts come within
+    w >= n s and mostly in order; different lengths mix them: m = sqrt(12 r) x variation x answer after r rounds,
+    w^2 = (n s)^2 + m^2. Two that meet wait s / 2 on average: (n - 1) s^2 m / (2 w^2). In steady state m = w = the time of an answer, and the queue is M/D/1's. Prompts that
     come faster than they are processed wait for what is left of the round.
     """
     others = users - 1.0
@@ -101,7 +102,7 @@ def _queue(users: float, first: float, service: float, answer: float, variation:
     if not rounds:
         busy = min(0.9, others * service / answer)
         return left + busy * service / (2.0 * (1.0 - busy))
-    total = others * first / 2.0
+    total = begin
     for past in range(1, rounds):
         mixed = min(answer, math.sqrt(12.0 * past) * variation * answer)
         window = math.hypot(users * service, mixed)
