@@ -212,7 +212,7 @@ def _case_residuals(cases: Sequence[Case], at: Vector, weights: Vector) -> Vecto
         except StokerError:
             errors += [0.0, 0.0]
             continue
-        first = TTFT_WEIGHT if case.rounds else 0.0  # how the others' clients started is not told
+        first = TTFT_WEIGHT if case.ours else 0.0
         first *= APART_WEIGHT if case.mode != "agg" else 1.0
         later = _tamed(math.log(service.tpot / case.tpot))
         errors += [later, first * _tamed(math.log(service.ttft / case.ttft))]

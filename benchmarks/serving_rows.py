@@ -29,7 +29,8 @@ _MEASURED = re.compile(r"measured=(\d{4})")
 _LARGEST_TP = 16  # heads and feed-forward widths are not cut finer by the engines' serving layouts
 _USUAL_LOAD = 3.0  # sequences of a decoding device: the median of the rows that say it
 _MOST_DEVICES = 48  # that decode in one deployment, of those rows
-_RANDOM_RATIO = 0.8  # InferenceMAX draws lengths evenly from 0.8 to 1.0 of the nominal one, 10 prompts a user
+_RANDOM_RATIO = 0.8  # InferenceMAX draws lengths evenly from 0.8 to 1.0 of the nominal one
+_ROUNDS = 10  # prompts a user in both
 
 
 class Undescribed(Exception):
@@ -53,7 +54,8 @@ class Case:
     answer: float
     variation: float
     users: float
-    rounds: int  # requests each user sends; 0: so many that the common start does not matter
+    rounds: int  # requests each user sends
+    ours: bool  # InferenceMAX measured it; else aiconfigurator's evaluation
     early: bool  # the engine's release is of 2025
     settings: Settings
     assumed: str  # what the row does not say and we took for granted; empty when it says all
@@ -136,10 +138,11 @@ def _case(row: Row) -> Case:
         answer=float(row["osl"]) * mean,
         variation=(1 - _RANDOM_RATIO) / 12**0.5 / mean if ours else 0.0,
         users=_users(row),
-        rounds=10 if ours else 0,
+        rounds=_ROUNDS,
+        ours=ours,
         early=_early(row),
         settings=settings(
-            row["backend"], model.name, format_.name, row["mode"], int(row["isl"]), int(row["osl"]), _users(row), split,
+            row["backend"], model.name, format_.name, row["system"], row["mode"], int(row["isl"]), int(row["osl"]), _users(row), split,
             early=_early(row), ours=ours,
         ),
         assumed=assumed,

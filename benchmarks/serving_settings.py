@@ -24,7 +24,7 @@ class Settings:
 
 
 def settings(
-    engine: str, model: str, quantisation: str, mode: str, prompt: int, answer: int, users: float, split: Split, *,
+    engine: str, model: str, quantisation: str, system: str, mode: str, prompt: int, answer: int, users: float, split: Split, *,
     early: bool, ours: bool,
 ) -> Settings:  # fmt: skip
     """`early`: the script is of 2025. Not `ours`: aiconfigurator's evaluation ran it."""
@@ -33,12 +33,21 @@ def settings(
     if engine == "trtllm":
         return _trtllm(model, quantisation, mode, prompt, answer, users, split, early=early)
     if engine == "sglang":
-        return _sglang(model, quantisation, mode, prompt, users, split)
+        return _sglang(model, quantisation, system, users, split)
     return Settings(8192)
 
 
-def _sglang(model: str, quantisation: str, mode: str, prompt: int, users: float, split: Split) -> Settings:
-    return Settings(16384, 30 if users >= 16 else 10)
+def _sglang(model: str, quantisation: str, system: str, users: float, split: Split) -> Settings:
+    looks = 30 if users >= 16 else 10
+    if model.startswith("deepseek"):
+        if quantisation == "fp4":
+            return Settings(16384, looks)
+        return Settings(32768, looks) if split.devices == 8 else Settings(8192, 10)
+    if model.startswith("qwen3.5") and system.startswith("b300") and quantisation == "fp8":
+        return Settings(16384, 10)
+    if model.startswith("qwen3.5") and system.startswith("b200") and quantisation == "fp4":
+        return Settings(32768, 30)
+    return Settings(32768, looks)
 
 
 def _trtllm(
