@@ -111,7 +111,7 @@ def predict(case: Case, using: Mapping[str, Curves]) -> Service:
     )  # fmt: skip
 
 
-def fit(cases: Sequence[Case], rounds: int = 10) -> dict[str, Curves]:
+def fit(cases: Sequence[Case], rounds: int = 7) -> dict[str, Curves]:
     """Curves of every engine, from `cases` and the priors."""
     chosen, known = _thinned(cases), parameters()
     prior = np.log([p.prior for p in known])

@@ -119,8 +119,8 @@ def _case(row: Row) -> Case:
         if reason:
             raise Undescribed(reason)
     assumed = _assumed(row, model)
-    ours = _ours(row)
-    format_ = quantisation(row["precision"] or row["gemm_quant_mode"] or "bf16")
+    ours, users = _ours(row), _users(row)
+    formats = quantisation(row["precision"] or row["gemm_quant_mode"] or "bf16")
     mean = (1 + _RANDOM_RATIO) / 2 if ours else 1.0
     return Case(
         row=row["id"],
@@ -128,7 +128,7 @@ def _case(row: Row) -> Case:
         on=accelerator(row["system"].partition("_")[0]),
         system=row["system"],
         engine=row["backend"],
-        quantisation=format_,
+        quantisation=formats,
         mode=row["mode"],
         split=split,
         workers=workers,
@@ -137,14 +137,11 @@ def _case(row: Row) -> Case:
         prompt=float(row["isl"]) * mean,
         answer=float(row["osl"]) * mean,
         variation=(1 - _RANDOM_RATIO) / 12**0.5 / mean if ours else 0.0,
-        users=_users(row),
+        users=users,
         rounds=_ROUNDS,
         ours=ours,
         early=_early(row),
-        settings=settings(
-            row["backend"], model.name, format_.name, row["system"], row["mode"], int(row["isl"]), int(row["osl"]), _users(row), split,
-            early=_early(row), ours=ours,
-        ),
+        settings=settings(row, model.name, formats.name, users, split, ours=ours, early=_early(row)),
         assumed=assumed,
         ttft=_milliseconds(row, "silicon_ttft_ms"),
         tpot=_milliseconds(row, "silicon_tpot_ms"),

@@ -1,13 +1,14 @@
 """How published benchmarks set their engines, as their own scripts say; nothing here looks at what was measured.
 
-InferenceMAX keeps a script for each model, format, card and engine in `benchmarks/`. What differs from an engine's
-own settings and changes when a prompt is processed stands here: tokens of one pass, how often the engine looks at
-its queue, and how long it holds prompts back so that they share a pass.
+InferenceMAX keeps a script for each model, format, card and engine in `benchmarks/`. What differs from the
+engine's own settings and decides when a prompt is processed stands here: tokens of one pass, how often the engine
+looks at its queue, and how long prompts are held back so that they share a pass.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stoker.perf.serving.split import Split
@@ -23,49 +24,71 @@ class Settings:
     enough: float = math.inf
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What a script is called with."""
+
+    model: str
+    formats: str
+    system: str
+    prompt: int
+    answer: int
+    users: float
+    split: Split
+    apart: bool  # prompts are processed on replicas of their own
+    early: bool  # the script is of 2025
+
+    @property
+    def short(self) -> bool:
+        return self.prompt == self.answer == 1024
+
+
 def settings(
-    engine: str, model: str, quantisation: str, system: str, mode: str, prompt: int, answer: int, users: float, split: Split, *,
-    early: bool, ours: bool,
-) -> Settings:  # fmt: skip
-    """`early`: the script is of 2025. Not `ours`: aiconfigurator's evaluation ran it."""
+    row: Mapping[str, str], model: str, formats: str, users: float, split: Split, *, ours: bool, early: bool
+) -> Settings:
+    """Of one row. Not `ours`: aiconfigurator's evaluation ran it, whose passes have room for one long prompt."""
+    prompt, answer = int(row["isl"]), int(row["osl"])
     if not ours:
         return Settings(int(users) + prompt + 1500)
-    if engine == "trtllm":
-        return _trtllm(model, quantisation, mode, prompt, answer, users, split, early=early)
-    if engine == "sglang":
-        return _sglang(model, quantisation, system, users, split)
+    run = _Run(model, formats, row["system"], prompt, answer, users, split, row["mode"] != "agg", early)
+    if row["backend"] == "sglang":
+        return _sglang(run)
+    if row["backend"] == "trtllm" and not run.apart:
+        return _llama(run) if model.startswith("llama") else _trtllm(run)
     return Settings(8192)
 
 
-def _sglang(model: str, quantisation: str, system: str, users: float, split: Split) -> Settings:
-    looks = 30 if users >= 16 else 10
-    if model.startswith("deepseek"):
-        if quantisation == "fp4":
+def _sglang(run: _Run) -> Settings:
+    """--chunked-prefill-size and --scheduler-recv-interval."""
+    looks = 30 if run.users >= 16 else 10
+    if run.apart:
+        return Settings(16384, looks)
+    if run.model.startswith("deepseek"):
+        if run.formats == "fp4":
             return Settings(16384, looks)
-        return Settings(32768, looks) if split.devices == 8 else Settings(8192, 10)
-    if model.startswith("qwen3.5") and system.startswith("b300") and quantisation == "fp8":
+        return Settings(32768, looks) if run.split.devices == 8 else Settings(8192, 10)
+    if run.system.startswith("b300") and run.formats == "fp8":  # qwen3.5_fp8_b300.sh
         return Settings(16384, 10)
-    if model.startswith("qwen3.5") and system.startswith("b200") and quantisation == "fp4":
+    if run.system.startswith("b200") and run.formats == "fp4":  # qwen3.5_fp4_b200.sh
         return Settings(32768, 30)
     return Settings(32768, looks)
 
 
-def _trtllm(
-    model: str, quantisation: str, mode: str, prompt: int, answer: int, users: float, split: Split, *, early: bool
-) -> Settings:  # fmt: skip
-    short = prompt == answer == 1024
-    if mode != "agg":
-        return Settings(8192)
-    if model.startswith("llama"):
-        chunk = 16384 if quantisation == "fp8" else prompt + answer + 200
-        if short and split.devices < 8:
-            return Settings(chunk, hold=20, enough=max(1.0, 0.9 * chunk / prompt))
-        return Settings(chunk)
-    chunk = int(users) + prompt + 64
-    if not early:
+def _llama(run: _Run) -> Settings:
+    """max_num_tokens, batch_wait_timeout_iters and batch_wait_max_tokens_ratio of 70b_fp8_b200_trt_slurm.sh."""
+    chunk = 16384 if run.formats == "fp8" else run.prompt + run.answer + 200
+    if run.short and run.split.devices < 8:
+        return Settings(chunk, hold=20, enough=max(1.0, 0.9 * chunk / run.prompt))
+    return Settings(chunk)
+
+
+def _trtllm(run: _Run) -> Settings:
+    """dsr1_fp8_b200_trt.sh and its like, which also tell attention groups to wait until each has a prompt."""
+    chunk = int(run.users) + run.prompt + 64
+    if not run.early:
         chunk = max(8192, chunk)
-    if split.adp > 1:
-        return Settings(chunk, hold=60, enough=split.adp)
-    if short and users >= 64 and quantisation == "fp8":
-        return Settings(chunk, hold=40, enough=max(1.0, 0.8 * chunk / prompt))
+    if run.split.adp > 1:
+        return Settings(chunk, hold=60, enough=run.split.adp)
+    if run.short and run.formats == "fp8" and run.users >= 64 and not run.early:
+        return Settings(chunk, hold=40, enough=max(1.0, 0.8 * chunk / run.prompt))
     return Settings(chunk)

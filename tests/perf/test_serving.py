@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,11 @@ def replica(
     model: str = "llama-3.1-8b", card: str = "H100", formats: str = "bf16", engine: str = "vllm", **split: int
 ) -> Replica:
     return Replica(transformer(model), accelerator(card), Split(**split), quantisation(formats), curves(engine))
+
+
+def tuned(of: Replica, **engine: float) -> Replica:
+    """With an engine set otherwise."""
+    return replace(of, curves=replace(of.curves, engine=replace(of.curves.engine, **dict[str, Any](engine))))
 
 
 def total(of: Replica, batch: Batch, what: str) -> float:
@@ -132,8 +138,9 @@ def test_prompts_that_share_a_pass_take_less_each_and_all_wait_longer() -> None:
     assert prompts.until_answered(4) > prompts.until_answered(1)
     assert prompts.each(4) < prompts.each(1)
     assert prompts.each(100) == prompts.each(16)
-    assert prompts.sharing(0.01, 0.02, 1) == 1  # one now and then comes alone
-    assert prompts.sharing(0.1, 0.02, 30) == pytest.approx(3)  # a look every thirty steps finds three
+    assert prompts.sharing(0.01, 0.02) == 1  # one now and then comes alone
+    seldom = replace(prompts, engine=replace(prompts.engine, looks=30.0))
+    assert seldom.sharing(0.1, 0.02) == pytest.approx(3)  # a look every thirty steps finds three
 
 
 def test_a_mixed_pass_saves_the_running_sequences_a_step() -> None:
@@ -143,10 +150,30 @@ def test_a_mixed_pass_saves_the_running_sequences_a_step() -> None:
 
 
 def test_an_engine_that_looks_seldom_answers_late() -> None:
-    """SGLang as published benchmarks run it: a look every ten steps, every thirty from sixteen users on."""
-    of = replica("qwen3.5-397b-a17b", "B200", "fp4", "sglang", tp=4)
-    few, more = closed_loop(of, LENGTHS, 15, rounds=0), closed_loop(of, LENGTHS, 16, rounds=0)
+    often = replica("qwen3.5-397b-a17b", "B200", "fp4", "sglang", tp=4)
+    few, more = (closed_loop(tuned(often, looks=looks), LENGTHS, 16, rounds=0) for looks in (10.0, 30.0))
     assert more.ttft - few.ttft > 8 * few.tpot  # half of thirty steps against half of ten, a little faster each
+
+
+def test_a_prompt_that_is_held_back_waits_for_others_or_for_the_last_step() -> None:
+    eager = replica("llama-3.1-70b", "B200", "fp8", "trtllm", tp=4)
+    slow = Prompts.on(tuned(eager, hold=20.0), 1000)
+    assert slow.unnoticed(1e-9) == pytest.approx(20.5)  # nobody else comes; half a step until the engine looks
+    assert slow.unnoticed(0.1) == pytest.approx((20 + 2 * 10) / 3 + 0.5)  # two come meanwhile and wait half of it
+    assert slow.sharing(0.1, 0.02) == pytest.approx(3)
+    quick = Prompts.on(tuned(eager, hold=20.0, enough=2.0), 1000)
+    assert quick.unnoticed(0.1) == pytest.approx((10 + 5) / 2 + 0.5)  # the second comes after ten steps
+    plain, held = (closed_loop(of, LENGTHS, 8) for of in (eager, tuned(eager, hold=20.0)))
+    assert held.ttft - plain.ttft > 0.9 * 10 * plain.tpot  # in nine of ten rounds
+
+
+def test_users_who_start_together_wait_for_half_of_the_passes() -> None:
+    prompts = Prompts.on(replica("llama-3.1-70b", "B200", "fp8", "vllm", tp=8), 8192)
+    assert prompts.most == 1
+    assert prompts.at_once(1) == 0
+    assert prompts.at_once(9) == pytest.approx(4 * prompts.until_answered(1))
+    shared = replace(prompts, most=4.0)
+    assert shared.at_once(4) == pytest.approx(0.75 * shared.until_answered(4))  # one pass, three of it are others'
 
 
 def test_an_engine_that_books_whole_answers_begins_fewer() -> None:

@@ -1,8 +1,8 @@
 """Prompts: how long a pass of one or several prompts takes, and how many an engine takes together.
 
-An engine takes what has come since it last looked: while it decoded a few steps, or was busy with other prompts. Some
-hold a prompt back for a number of steps, or until enough of them wait: fewer passes then stretch the steps of others.
-A pass of k prompts takes sqrt((first + (k - 1) further)^2 + host^2): the host starts kernels one by one meanwhile.
+An engine takes what has come since it last looked: while it decoded a few steps, or was busy with other prompts.
+Some hold a prompt back for a number of steps, or until enough of them wait, so that they share a pass. A pass of k
+prompts takes sqrt((first + (k - 1) further)^2 + host^2): the host starts kernels one by one meanwhile.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Prompts:
         return max(_LEAST * each, each - self.saved / sharing)
 
     def at_once(self, users: float) -> float:
-        """Mean seconds until one of `users` prompts that come together begins, and its pass beyond its own share."""
+        """Mean seconds that one of `users` prompts which come together waits for the others, in its pass, too."""
         sharing = min(self.most, max(1.0, users))
         return (users + sharing - 2.0) / 2.0 * self.until_answered(sharing) / sharing
 

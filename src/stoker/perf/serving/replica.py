@@ -94,8 +94,9 @@ def _queue(users: float, begin: float, service: float, answer: float, variation:
 
     The answers of n users who start together begin, and end, one prompt apart, so the next prompts come within
     w >= n s and mostly in order; different lengths mix them: m = sqrt(12 r) x variation x answer after r rounds,
-    w^2 = (n s)^2 + m^2. Two that meet wait s / 2 on average: (n - 1) s^2 m / (2 w^2). In steady state m = w = the time of an answer, and the queue is M/D/1's. Prompts that
-    come faster than they are processed wait for what is left of the round.
+    w^2 = (n s)^2 + m^2. Two that meet wait s / 2 on average: (n - 1) s^2 m / (2 w^2). In steady state m = w = the
+    time of an answer, and the queue is M/D/1's. Prompts that come faster than they are processed wait for what is
+    left of the round.
     """
     others = users - 1.0
     left = max(0.0, others * service - answer)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 
 from stoker.perf.serving.curves import Common
 from stoker.perf.serving.quantisation import QUANTISATIONS, Quantisation
@@ -17,6 +17,7 @@ from stoker.perf.serving.split import Split
 from stoker.perf.transformer import Experts, Transformer
 
 SHARED = 3  # kernels of the experts that all tokens pass
+_LATENT_INPUTS = 5  # of products of latent attention: down, up, two with the absorbed matrices, out
 ACTIVATION = 2.0  # bytes of a value between blocks
 
 
@@ -88,12 +89,19 @@ def cached_values(model: Transformer, tp: int) -> float:
 
 
 def _beside(model: Transformer, quantisation: Quantisation) -> Quantisation:
-    return QUANTISATIONS[quantisation.beside] if model.experts and quantisation.beside else quantisation
+    return _unquantised(quantisation.beside) if model.experts and quantisation.beside else quantisation
+
+
+@cache
+def _unquantised(name: str) -> Quantisation:
+    """Of layers that a checkpoint left as they were: no kernel brings activations into a format."""
+    return replace(QUANTISATIONS[name], quantises=False)
 
 
 def _products(
     parameters: float, tokens: float, q: Quantisation, kernels: float, times: float, *, quantised: int = 2
 ) -> Operation:
+    """`quantised`: inputs that a kernel of their own brings into the format first."""
     extra = quantised if q.quantises else 0
     return Operation("weights", parameters * q.weight, 2.0 * parameters * tokens, kernels + extra, 1, times, q.name)
 
@@ -105,7 +113,8 @@ def _attention(
     if not blocks:
         return
     kernels = common.latent_kernels if attention.kv_rank else common.grouped_kernels
-    yield _products(attention_parameters(model, split.tp), local, q, kernels, blocks)
+    quantised = _LATENT_INPUTS if attention.kv_rank else 2
+    yield _products(attention_parameters(model, split.tp), local, q, kernels, blocks, quantised=quantised)
     share = local / batch.tokens
     for count, window in ((blocks - model.windowed_blocks, 0), (model.windowed_blocks, attention.window)):
         if count:
@@ -163,7 +172,9 @@ def _experts(
     model: Transformer, experts: Experts, split: Split, q: Quantisation, batch: Batch, local: float, common: Common
 ) -> Iterator[Operation]:
     beside = model.beside_experts_parameters / split.tp
-    yield _products(beside, local, q, SHARED if experts.shared_ffn else 1, model.expert_blocks, quantised=0)
+    shared = bool(experts.shared_ffn)
+    kernels = SHARED if shared else 1
+    yield _products(beside, local, q, kernels, model.expert_blocks, quantised=2 if shared else 0)
     tokens = batch.tokens
     met = touched(experts.count, experts.per_token, tokens, common.busy_experts) / split.ep
     free = 1.0 - met * split.ep / experts.count  # where nearly all are met, ranks hardly differ
