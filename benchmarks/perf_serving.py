@@ -99,7 +99,7 @@ def _report(title: str, errors: Sequence[Error]) -> None:
     keys: tuple[Key, ...] = (
         lambda case: ("all", case.mode),
         lambda case: ("model", case.family, case.mode),
-        lambda case: ("client", "as InferenceMAX describes it" if case.rounds else "not described", case.mode),
+        lambda case: ("client", "InferenceMAX" if case.ours else "aiconfigurator", case.mode),
         lambda case: ("hardware", case.system),
         lambda case: ("backend", case.engine),
         lambda case: ("format", case.quantisation.name),

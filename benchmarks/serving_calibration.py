@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from serving_rows import Case
+from serving_rows import ROUNDS, Case
 
 from stoker.errors import StokerError
 from stoker.perf.datasheet import sheets
@@ -104,9 +104,9 @@ def predict(case: Case, using: Mapping[str, Curves]) -> Service:
 
     lengths = Lengths(case.prompt, case.answer, case.variation)
     if case.mode == "agg":
-        return closed_loop(replica(case.split), lengths, case.users, rounds=case.rounds)
+        return closed_loop(replica(case.split), lengths, case.users, rounds=ROUNDS)
     return closed_loop(
-        replica(case.split), lengths, case.users / case.workers, rounds=case.rounds,
+        replica(case.split), lengths, case.users / case.workers, rounds=ROUNDS,
         prefillers=case.prefill_workers / case.workers, prefill_on=replica(case.prefill_split),
     )  # fmt: skip
 
@@ -212,7 +212,7 @@ def _case_residuals(cases: Sequence[Case], at: Vector, weights: Vector) -> Vecto
         except StokerError:
             errors += [0.0, 0.0]
             continue
-        first = TTFT_WEIGHT if case.ours else 0.0
+        first = TTFT_WEIGHT if case.ours else 0.0  # see record 0172
         first *= APART_WEIGHT if case.mode != "agg" else 1.0
         later = _tamed(math.log(service.tpot / case.tpot))
         errors += [later, first * _tamed(math.log(service.ttft / case.ttft))]

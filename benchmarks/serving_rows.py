@@ -30,7 +30,7 @@ _LARGEST_TP = 16  # heads and feed-forward widths are not cut finer by the engin
 _USUAL_LOAD = 3.0  # sequences of a decoding device: the median of the rows that say it
 _MOST_DEVICES = 48  # that decode in one deployment, of those rows
 _RANDOM_RATIO = 0.8  # InferenceMAX draws lengths evenly from 0.8 to 1.0 of the nominal one
-_ROUNDS = 10  # prompts a user in both
+ROUNDS = 10  # prompts of a user, here and in aiconfigurator's evaluation
 
 
 class Undescribed(Exception):
@@ -54,7 +54,6 @@ class Case:
     answer: float
     variation: float
     users: float
-    rounds: int  # requests each user sends
     ours: bool  # InferenceMAX measured it; else aiconfigurator's evaluation
     early: bool  # the engine's release is of 2025
     settings: Settings
@@ -138,7 +137,6 @@ def _case(row: Row) -> Case:
         answer=float(row["osl"]) * mean,
         variation=(1 - _RANDOM_RATIO) / 12**0.5 / mean if ours else 0.0,
         users=users,
-        rounds=_ROUNDS,
         ours=ours,
         early=_early(row),
         settings=settings(row, model.name, formats.name, users, split, ours=ours, early=_early(row)),
@@ -149,7 +147,7 @@ def _case(row: Row) -> Case:
 
 
 def _ours(row: Row) -> bool:
-    """Whether InferenceMAX measured it; else trtllm-bench and the like, with lengths as named."""
+    """Whether InferenceMAX measured it; else aiconfigurator's evaluation, with lengths as named."""
     return "aic-auto" not in row["silicon_data_source"]
 
 

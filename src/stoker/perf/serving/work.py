@@ -172,9 +172,11 @@ def _experts(
     model: Transformer, experts: Experts, split: Split, q: Quantisation, batch: Batch, local: float, common: Common
 ) -> Iterator[Operation]:
     beside = model.beside_experts_parameters / split.tp
-    shared = bool(experts.shared_ffn)
-    kernels = SHARED if shared else 1
-    yield _products(beside, local, q, kernels, model.expert_blocks, quantised=2 if shared else 0)
+    blocks = q.compute == "fp8"  # whose scales no norm and no activation brings along, as they do for fp4
+    if experts.shared_ffn:
+        yield _products(beside, local, q, SHARED, model.expert_blocks, quantised=2 if blocks else 0)
+    else:
+        yield _products(beside, local, q, 1, model.expert_blocks, quantised=0)
     tokens = batch.tokens
     met = touched(experts.count, experts.per_token, tokens, common.busy_experts) / split.ep
     free = 1.0 - met * split.ep / experts.count  # where nearly all are met, ranks hardly differ
@@ -183,7 +185,7 @@ def _experts(
     rows *= imbalance(rows, split.ep)
     padded = rows + here * min(common.tile / 2, max(0.0, rows / max(here, 1e-9)) * 2 + 8)
     cut = model.expert_parameters / split.expert_tp
-    extra = 1 if q.quantises else 0
+    extra = (2 if blocks else 1) if q.quantises else 0
     yield Operation(
         "experts",
         here * cut * q.weight,
