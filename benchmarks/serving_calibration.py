@@ -66,7 +66,7 @@ _EXPOSED = {"vllm": (0.9, 0.2, 0.05, 1.0), "sglang": (0.5, 0.5, 0.02, 1.0), "trt
 ENGINES = ("vllm", "trtllm", "sglang")
 TTFT_WEIGHT = 0.4  # TTFT of benchmarks holds cold starts; TPOT tells more about the hardware
 APART_WEIGHT = 0.2  # of that where prompts are processed apart: routers and transfers are in it, too
-_SCALE, _PRIOR = 0.15, 0.15
+_SCALE, _PRIOR = 0.15, 0.25
 _PER_GROUP = 6  # cases of one model, engine, system, format and mode that a fit looks at
 _UNIT = {"collective": "us", "network": "us", "kernel": "us", "eager": "us", "sequence": "us",
          "experts": "ms", "step": "ms", "request": "ms"}  # fmt: skip
