@@ -13,8 +13,8 @@ from stoker.perf.serving.replica import Lengths
 from stoker.perf.serving.step import Replica
 from stoker.units import format_bytes
 
-TPOT = (0.80, 1.36)
-TTFT = (0.66, 7.18)
+TPOT = (0.81, 1.32)
+TTFT = (0.67, 6.89)
 MEMORY = (0.95, 1.08)
 
 
