@@ -59,7 +59,7 @@ def test_a_limit_says_when_other_numbers_hold_and_what_to_do() -> None:
     assert (
         words.cause_in("en", closed) == 'queue "q" is closed: it may hold no device now; other numbers hold in 2 h'
     )
-    assert words.cause_in("zh", closed) == "队列“q”已关闭：目前不得占用加速器；2 小时后改用其他数值"
+    assert words.cause_in("zh", closed) == "队列“q”已关闭：目前不得占用加速卡；2 小时后改用其他数值"
     assert words.remedy_in("en", closed).startswith("submit it to another queue")
     jobs = Because(Cause.QUOTA, {"limit": "user_jobs", "queue": "q", "held": 3})
     assert words.remedy_in("zh", jobs) == "提交者的作业结束后即启动；或由管理员执行：stoker queue set q --user-jobs"
@@ -74,17 +74,17 @@ def test_a_limit_says_when_other_numbers_hold_and_what_to_do() -> None:
                 {"devices": 4, "models": "H100", "nodes": 2, "free": 9, "total": 16, "largest": 3, "starved": 0},
             ),
             "it needs 4 × H100 on each of 2 nodes; 9 of 16 devices are free, but in slivers: at most 3 on one node",
-            "需要 2 个节点各 4 × H100；16 个加速器中空闲 9 个，但很零散：单个节点最多 3 个",
+            "需要 2 个节点各 4 × H100；16 张加速卡中空闲 9 张，但很零散：单个节点最多 3 张",
         ),
         (
             Because(Cause.RESERVATION, {"job": "17_2", "devices": 8, "nodes": 8, "in_s": 7200.0}),
             "there is room, kept for job 17_2 (8 devices on each of 8 nodes), which begins in 2 h at the latest",
-            "有空位，但为作业 17_2（8 个节点各 8 个加速器）预留，它最迟2 小时后开始",
+            "有空位，但为作业 17_2（8 个节点各 8 张加速卡）预留，它最迟2 小时后开始",
         ),
         (
             Because(Cause.QUOTA, {"limit": "ceiling", "queue": "q", "most": 4.0, "held": 2.5, "wanted": 2.0}),
             'queue "q" may hold 4 devices and holds 2.5; this job wants 2',
-            "队列“q”最多占用 4 个加速器，已占用 2.5 个；本作业需要 2 个",
+            "队列“q”最多占用 4 张加速卡，已占用 2.5 张；本作业需要 2 张",
         ),
     ],
 )

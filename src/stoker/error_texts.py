@@ -41,6 +41,15 @@ MESSAGES: Mapping[str, str] = {
     "undoing": "撤销中",
     "waiting": "等待中",
     "no reason is told": "未说明原因",
+    "import": "导入",
+    "curate": "清洗",
+    "train": "训练",
+    "evaluate": "评测",
+    "export": "导出",
+    "register": "注册",
+    "deploy": "部署",
+    "verify": "校验",
+    "promote": "晋级",
     # nothing of that name
     'no {kind} "{given}"{near}': "没有{kind}“{given}”{near}",
     'no {kind} "{given}"': "没有{kind}“{given}”",
@@ -177,7 +186,7 @@ MESSAGES: Mapping[str, str] = {
     "a {old} job cannot become {new}": "{old} 状态的作业不能变为 {new}",
     "resources cannot be negative": "资源不能为负",
     "a share of {share}/1000 of a device was asked; allowed is 1 to 1000": (
-        "申请了加速器的 {share}/1000；允许 1 到 1000"
+        "申请了加速卡的 {share}/1000；允许 1 到 1000"
     ),
     'mount "{source}:{target}" was given; both paths must be absolute': (
         "挂载“{source}:{target}”的两个路径都应为绝对路径"
@@ -246,6 +255,30 @@ MESSAGES: Mapping[str, str] = {
     '{what}: "{text}" was given; write /on/node:/in/container, with :ro to only read': (
         "{what}：给出了“{text}”；请写 /节点路径:/容器路径，只读加 :ro"
     ),
+    # what became of jobs
+    "cancelled by {who}": "由 {who} 取消",
+    "cancelled before it was handed over": "交给引擎之前已取消",
+    "attempt {attempt} ended: {reason}": "第 {attempt} 次尝试已结束：{reason}",
+    "{engine} does not know it any more": "{engine} 已查不到它",
+    "preempted for job {job}, {reason}; {tail}": "为作业 {job} 让出（{reason}）；{tail}",
+    "starts again elsewhere: {reason}; {tail}": "在别处重新启动：{reason}；{tail}",
+    "preempted: its node {node} moves to {engine}": "被抢占：其节点 {node} 移往 {engine}",
+    'as queue "{queue}" takes back what it deserves': "队列“{queue}”收回其应得",
+    "of priority {priority}": "优先级 {priority}",
+    "an equal whose turn it is": "同等优先级，轮到它",
+    "lets job {job} in": "让作业 {job} 得以启动",
+    "grows from {few} to {more} nodes": "从 {few} 个节点扩到 {more} 个",
+    "loses nothing: it is told to save itself": "不损失工作：会收到保存通知",
+    "loses {span} of work, since it last saved itself": "损失 {span} 的工作（自上次保存以来）",
+    "loses {span} of work, if it saves itself every {every}": "损失 {span} 的工作（按每 {every} 保存一次）",
+    "loses {span} of work: nothing tells of a checkpoint": "损失 {span} 的工作：没有任何检查点的记录",
+    "its room is being made: waits for {jobs} to end": "正在为它腾出资源：等待 {jobs} 结束",
+    "out of memory; give the job more memory or make batch and model smaller": (
+        "内存不足；请给作业更多内存，或减小批大小或模型"
+    ),
+    "the engine stopped; see its log": "推理引擎已停止；请查看其日志",
+    "waits for {shipment}, which deploys {name}": "等待正在部署 {name} 的 {shipment}",
+    "the platform failed on it, its log says why; it is tried again": "平台处理它时出错，原因见平台日志；会重试",
     # queues and policy
     "{name} is no name of a queue: 1 to 63 letters, digits, dots, dashes and underscores": (
         "{name} 不能用作队列名：1 到 63 个字母、数字、点、连字符或下划线"
@@ -269,7 +302,7 @@ MESSAGES: Mapping[str, str] = {
     (
         'the queues in "{name}" deserve {total} devices together, "{parent}" has {deserved}; raise '
         "its deserved to {again}"
-    ): ("“{name}”下的队列应得合计 {total} 个加速器，而“{parent}”为 {deserved}；请将其应得提高到 {again}"),
+    ): ("“{name}”下的队列应得合计 {total} 张加速卡，而“{parent}”为 {deserved}；请将其应得提高到 {again}"),
     'queue "{name}" only holds other queues; give one of them: {below}': (
         "队列“{name}”只包含其他队列；请改用其中之一：{below}"
     ),

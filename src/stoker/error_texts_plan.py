@@ -194,6 +194,21 @@ PLANNING: Mapping[str, str] = {
     "{servers} servers of {card} are too few for the training asked for": (
         "{servers} 台 {card} 服务器不足以完成所要求的训练"
     ),
+    # why others were not taken
+    "fits, but is slower (up to {times} times)": "放得下，但更慢（最多 {times} 倍）",
+    "{layout}: {share} slower than the best": "{layout}：比最优慢 {share}",
+    "{cards} cards against {best}, {took} ms a token": "需 {cards} 张卡（最优 {best} 张），每个 token {took} 毫秒",
+    "does not fit, even when all is recomputed": "即使全部重计算也放不下",
+    "tp does not divide the attention heads": "tp 不能整除注意力头数",
+    "tp does not divide the feed-forward width": "tp 不能整除前馈宽度",
+    "the global batch does not divide": "全局批大小不能均分",
+    "the interleaved schedule needs micro-batches that pp divides": "交错流水线要求微批数为 pp 的倍数",
+    "ep does not divide the experts": "ep 不能整除专家数",
+    "does not divide the devices": "不能整除卡数",
+    "more stages than layers": "流水线阶段多于层数",
+    "{model}: {days} of {most} days ({layout})": "{model}：用时 {days} 天，上限 {most} 天（{layout}）",
+    "{model} {format}: {replicas}{tail} x ({split})": "{model} {format}：{replicas} 副本{tail} ×（{split}）",
+    " + {prefillers} for prompts": " + {prefillers} 个预填充副本",
     # networks
     (
         "{servers} servers with {ports} ports need {leaves} leaves, and a spine {spine} has {radix} ports: use "

@@ -8,9 +8,9 @@ Both = Mapping[str, tuple[str, str]]  # key -> English, Chinese
 
 ASKED: Both = {
     "devices": ("{count} × {models}", "{count} × {models}"),
-    "any": ("{count} devices", "{count} 个加速器"),
-    "one": ("1 device", "1 个加速器"),
-    "share": ("{share} of a device", "{share} 个加速器"),
+    "any": ("{count} devices", "{count} 张加速卡"),
+    "one": ("1 device", "1 张加速卡"),
+    "share": ("{share} of a device", "{share} 张加速卡"),
     "share_of": ("{share} × {models}", "{share} × {models}"),
     "cpus": ("{cpus} CPUs", "{cpus} 个 CPU"),
     "memory": ("{cpus} CPUs and {memory}", "{cpus} 个 CPU 和 {memory} 内存"),
@@ -41,15 +41,15 @@ CAUSES: Both = {
     "quota": ("a limit keeps it: {message}", "受限额约束：{message}"),
     "quota.ceiling": (
         'queue "{queue}" may hold {most} devices and holds {held}; this job wants {wanted}',
-        "队列“{queue}”最多占用 {most} 个加速器，已占用 {held} 个；本作业需要 {wanted} 个",
+        "队列“{queue}”最多占用 {most} 张加速卡，已占用 {held} 张；本作业需要 {wanted} 张",
     ),
     "quota.closed": (
         'queue "{queue}" is closed: it may hold no device now',
-        "队列“{queue}”已关闭：目前不得占用加速器",
+        "队列“{queue}”已关闭：目前不得占用加速卡",
     ),
     "quota.deserved": (
         'queue "{queue}" borrows nothing and holds {held} of the {most} devices it deserves; wanted are {wanted}',
-        "队列“{queue}”不可借用，应得 {most} 个加速器，已占用 {held} 个；本作业需要 {wanted} 个",
+        "队列“{queue}”不可借用，应得 {most} 张加速卡，已占用 {held} 张；本作业需要 {wanted} 张",
     ),
     "quota.models": (
         'queue "{queue}" holds as many {models} as it may',
@@ -57,7 +57,7 @@ CAUSES: Both = {
     ),
     "quota.user_devices": (
         'its owner holds {held} of the {most} devices that one user may in queue "{queue}"; wanted are {wanted}',
-        "队列“{queue}”中单个用户最多占用 {most} 个加速器，提交者已占用 {held} 个；本作业需要 {wanted} 个",
+        "队列“{queue}”中单个用户最多占用 {most} 张加速卡，提交者已占用 {held} 张；本作业需要 {wanted} 张",
     ),
     "quota.user_jobs": (
         'its owner has {held} jobs running, as many as one user may in queue "{queue}"',
@@ -82,7 +82,7 @@ CAUSES: Both = {
     ),
     "failed_devices": (
         "it needs {asked}; {count} nodes that could hold it have devices that failed ({node})",
-        "需要 {asked}；能容纳它的 {count} 个节点上有故障加速器（{node}）",
+        "需要 {asked}；能容纳它的 {count} 个节点上有故障加速卡（{node}）",
     ),
     "reservation": (
         "there is room, kept for {whose} ({asked}), which begins in {in} at the latest",
@@ -107,15 +107,15 @@ CAUSES: Both = {
     ),
     "fragmentation": (
         "it needs {asked}; {free} of {total} devices are free, but in slivers: at most {largest} on one node",
-        "需要 {asked}；{total} 个加速器中空闲 {free} 个，但很零散：单个节点最多 {largest} 个",
+        "需要 {asked}；{total} 张加速卡中空闲 {free} 张，但很零散：单个节点最多 {largest} 张",
     ),
     "fragmentation.starved": (
         "it needs {asked}; {free} of {total} devices are free, but {starved} nodes lack CPUs or memory beside them",
-        "需要 {asked}；{total} 个加速器中空闲 {free} 个，但其中 {starved} 个节点缺 CPU 或内存",
+        "需要 {asked}；{total} 张加速卡中空闲 {free} 张，但其中 {starved} 个节点缺 CPU 或内存",
     ),
     "fragmentation.nodes": (
         "it needs {asked}; {free} of {total} devices are free, but only {whole} nodes have enough of them",
-        "需要 {asked}；{total} 个加速器中空闲 {free} 个，但只有 {whole} 个节点数量足够",
+        "需要 {asked}；{total} 张加速卡中空闲 {free} 张，但只有 {whole} 个节点数量足够",
     ),
     "fragmentation.cpus": (
         "it needs {asked}; {free_cpus} of {total_cpus} CPUs are free, at most {largest_cpus} on one node",
@@ -127,7 +127,7 @@ CAUSES: Both = {
     ),
     "resources": (
         "it needs {asked}; {free} of the {total} devices that it could use are free",
-        "需要 {asked}；可用的 {total} 个加速器中空闲 {free} 个",
+        "需要 {asked}；可用的 {total} 张加速卡中空闲 {free} 张",
     ),
     "resources.cpus": (
         "it needs {asked}; {free_cpus} of {total_cpus} CPUs are free, at most {largest_cpus} on one node",
@@ -171,7 +171,7 @@ REMEDIES: Both = {
     ),
     "quota.ceiling": (
         "wait for jobs of the queue, or ask for less; an admin raises it: stoker queue set {queue} --ceiling",
-        "队列中有作业结束后即启动；或减少加速器，或由管理员执行：stoker queue set {queue} --ceiling",
+        "队列中有作业结束后即启动；或减少加速卡，或由管理员执行：stoker queue set {queue} --ceiling",
     ),
     "quota.closed": (
         "submit it to another queue, or ask an admin to open this one: stoker queue set {queue} --ceiling",
@@ -179,7 +179,7 @@ REMEDIES: Both = {
     ),
     "quota.deserved": (
         "wait for jobs of the queue, or ask for less; an admin lets it borrow: stoker queue set {queue} --weight 1",
-        "队列中有作业结束后即启动；或减少加速器，或由管理员执行：stoker queue set {queue} --weight 1",
+        "队列中有作业结束后即启动；或减少加速卡，或由管理员执行：stoker queue set {queue} --weight 1",
     ),
     "quota.models": (
         "wait for jobs of the queue, or take another model; an admin raises it: stoker queue set {queue} --ceiling",
@@ -187,7 +187,7 @@ REMEDIES: Both = {
     ),
     "quota.user_devices": (
         "wait for its owner's jobs, or ask for less; an admin raises it: stoker queue set {queue} --user-devices",
-        "提交者的作业结束后即启动；或减少加速器，或由管理员执行：stoker queue set {queue} --user-devices",
+        "提交者的作业结束后即启动；或减少加速卡，或由管理员执行：stoker queue set {queue} --user-devices",
     ),
     "quota.user_jobs": (
         "wait for one of its owner's jobs; an admin raises it: stoker queue set {queue} --user-jobs",
@@ -207,7 +207,7 @@ REMEDIES: Both = {
         "if it may run there, submit it with --tolerate; else wait for other nodes",
         "若允许在其上运行，请加 --tolerate 提交；否则等待其他节点",
     ),
-    "failed_devices": ("have the devices repaired (stoker nodes)", "请维修故障加速器（stoker nodes）"),
+    "failed_devices": ("have the devices repaired (stoker nodes)", "请维修故障加速卡（stoker nodes）"),
     "reservation": (
         "it starts when that job has begun and leaves room; a time limit that ends before starts it at once",
         "该作业启动后仍有空位即启动；若时间上限在预留开始之前，则可立即启动",
@@ -250,7 +250,7 @@ CHANGES: Both = {
     "cpus": ("{cpus} CPUs on each node instead of {was}", "每节点 {cpus} 个 CPU（原 {was}）"),
     "memory": ("{memory} of memory on each node instead of {was_bytes}", "每节点内存 {memory}（原 {was_bytes}）"),
     "shared": ("not whole nodes for itself", "不独占节点"),
-    "devices": ("{devices} devices on each node instead of {was}", "每节点 {devices} 个加速器（原 {was}）"),
+    "devices": ("{devices} devices on each node instead of {was}", "每节点 {devices} 张加速卡（原 {was}）"),
     "nodes": ("{nodes} nodes instead of {was}", "{nodes} 个节点（原 {was}）"),
     "priority": ("priority {priority} instead of {was}", "优先级 {priority}（原 {was}）"),
     "array": ("an array limit of {limit} instead of {was}", "数组并发上限 {limit}（原 {was}）"),
@@ -269,12 +269,12 @@ REFUSALS: Both = {
     "away": ("engine away", "引擎失联"),
     "elsewhere": ("not its engine or site", "引擎或站点不符"),
     "model": ("wrong model", "型号不符"),
-    "failed": ("failed devices", "加速器故障"),
+    "failed": ("failed devices", "加速卡故障"),
     "small": ("too small", "规格过小"),
     "taint": ("taint", "污点"),
     "drained": ("drained", "已排空"),
     "occupied": ("not empty", "非空闲"),
-    "devices": ("too few free devices", "空闲加速器不足"),
+    "devices": ("too few free devices", "空闲加速卡不足"),
     "cpus": ("too few free CPUs", "空闲 CPU 不足"),
     "memory": ("too little free memory", "空闲内存不足"),
     "slots": ("too many jobs there", "作业数已满"),

@@ -132,10 +132,10 @@ def test_a_job_shows_when_it_last_saved_itself(furnished: Platform) -> None:
 def test_a_waiting_job_says_why_in_the_readers_language(furnished: Platform) -> None:
     with furnished.visitor(language="zh") as visitor:
         page = look(visitor, "/jobs/pretrain-13b")
-    assert re.search(r"已等待 .*：\s*需要 8 个加速器；可用的 8 个加速器中空闲 \d 个", page.text)
+    assert re.search(r"已等待 .*：\s*需要 8 张加速卡；可用的 8 张加速卡中空闲 \d 张", page.text)
     assert "启动时间未知：取决于没有时间上限的作业" in page.text
     assert "finetune-asr" in page.text
-    assert "空闲加速器不足 1" in page.text
+    assert "空闲加速卡不足 1" in page.text
 
 
 def test_an_endpoints_bounds_are_set_on_its_page(furnished: Platform) -> None:

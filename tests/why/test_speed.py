@@ -9,7 +9,7 @@ import pytest
 
 from stoker.finding import Verdict
 from stoker.telemetry import Telemetry, read_telemetry
-from stoker.why.speed import running
+from stoker.why.speed import amount, running
 from stoker.why.words import SENTENCES, Words
 
 DUE = {
@@ -45,7 +45,7 @@ def test_without_a_measurement_it_is_unknown_not_fine() -> None:
 def test_as_fast_as_expected() -> None:
     one = found(told(310, 290, 305))
     assert (one.verdict, one.remedy) == (Verdict.OK, "")
-    assert "tokens_per_s 305 tokens/s, expected 300: 102%" in one.claim
+    assert "throughput 305 tokens/s, expected 300 tokens/s: 102%" in one.claim
 
 
 def test_one_slow_step_is_no_slow_job() -> None:
@@ -94,3 +94,16 @@ def test_both_languages_say_the_same_values() -> None:
     assert one.claim.startswith("已运行")
     assert one.evidence[0].endswith("仍有一部分未得到解释")
     assert "换一个节点" in one.remedy
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "told"),
+    [
+        (11_300.0, "tokens/s", "11,300 tokens/s"),
+        (0.394, "share", "39.4%"),
+        (1.2134, "s", "1.213 s"),
+        (5.0, "", "5"),
+    ],
+)
+def test_amounts_are_told_with_their_unit_and_without_powers_of_ten(value: float, unit: str, told: str) -> None:
+    assert amount(value, unit) == told

@@ -123,8 +123,8 @@ def _prices(asked: Asked) -> Prices | None:
 
 
 def _sections(say: Say, found: Comparison, money: Prices | None) -> tuple[Section, ...]:
-    why = tuple(f"{option.name}: {'; '.join(option.why)}" for option in found.options)
-    impossible = tuple(f"{name}: {reason}" for name, reason in found.impossible)
+    why = tuple(f"{option.name}: {'; '.join(map(say.error, option.why))}" for option in found.options)
+    impossible = tuple(f"{name}: {say.error(reason)}" for name, reason in found.impossible)
     priced = money is not None and all(option.cost for option in found.options)
     return (
         Section("plan-options", say("plan_purchase.options"), say("plan_purchase.yours"),

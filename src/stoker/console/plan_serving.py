@@ -78,7 +78,7 @@ def _sections(say: Say, found: Ranking, wish: Wish, price: float) -> tuple[Secti
     tokens = [(_name(plan), f"{plan.service.tpot * 1e3:,.1f} ms", plan.service.tpot) for plan in shown]
     first = [(_name(plan), f"{plan.service.ttft_tail * 1e3:,.0f} ms", plan.service.ttft_tail) for plan in shown]
     note = "" if wish.curves.engine.calibrated else say("plan_serving.estimates", engine=wish.curves.engine.name)
-    refused = tuple(f"{one.layout}: {one.reason}" for one in found.rejected[-_SHOWN:])
+    refused = tuple(f"{one.layout}: {say.error(one.reason)}" for one in found.rejected[-_SHOWN:])
     return (
         Section(
             "plan-layouts", say("plan_serving.layouts"), note, table=_table(say, shown, wish, price), basis=basis

@@ -19,7 +19,7 @@ from stoker.perf.models import transformer
 from stoker.perf.rate import rate
 from stoker.perf.storage import drive
 from stoker.plan.storage import Need, StoragePlan, Wish, decide
-from stoker.units import format_duration, parse_bytes, parse_duration
+from stoker.units import parse_bytes, parse_duration
 
 router = APIRouter(route_class=PageRoute)
 
@@ -77,7 +77,7 @@ def _sections(say: Say, planned: StoragePlan) -> tuple[Section, ...]:
     note = say(
         "plan_storage.size",
         size=figures.quantity(planned.checkpoint.value, "B"),
-        mtbf=format_duration(planned.mtbf),
+        mtbf=figures.duration(planned.mtbf, say.language),
     )
     return (
         Section("plan-ways", say("plan_storage.ways"), note, chart=plain(lost, say("plan_storage.loss")),
@@ -92,8 +92,9 @@ def _ways(say: Say, planned: StoragePlan) -> Table:
     header = ("way", "stop", "every", "loss", "back", "outlives")
     rows = tuple(
         (
-            say.word("plan_way", way.name), format_duration(way.stop.value), format_duration(way.interval),
-            f"{way.loss:.2%}", format_duration(way.restart.value) if way.restart else "–",
+            say.word("plan_way", way.name), figures.duration(way.stop.value, say.language),
+            figures.duration(way.interval, say.language),
+            f"{way.loss:.2%}", figures.duration(way.restart.value, say.language) if way.restart else "–",
             _known(say, way.survives),
         )
         for way in planned.ways

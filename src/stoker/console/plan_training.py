@@ -31,7 +31,7 @@ from stoker.perf.models import transformer
 from stoker.perf.precision import precision
 from stoker.perf.stack import stack, stacks
 from stoker.plan.training import Search, search
-from stoker.units import format_bytes, format_duration
+from stoker.units import format_bytes
 
 _PRECISIONS = ("bf16", "fp16", "fp8", "mxfp8", "nvfp4")
 _SHOWN = 6  # reasons against others
@@ -86,7 +86,7 @@ def _sections(say: Say, found: Search, tokens: float, price: float) -> tuple[Sec
         Section("plan-step", say("plan_training.step"), chart=_steps(say, found)),
         Section("plan-memory", say("plan_training.memory"), chart=_memory(say, found)),
         Section("plan-goodput", say("plan_training.goodput"), lines=(_goodput(say, found),)),
-        Section("plan-against", say("plan.not_taken"), lines=_against(found)),
+        Section("plan-against", say("plan.not_taken"), lines=_against(say, found)),
     )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def _table(say: Say, found: Search, tokens: float, price: float) -> Table:
         rows.append((
             str(plan.layout), f"{plan.time.total:.3g} s", f"{speed.value:,.0f}",
             f"{speed.value / found.hardware.count:,.0f}", f"{found.model_flops_share(plan).value:.1%}",
-            format_bytes(plan.memory.total), format_duration(seconds) if seconds else "–",
+            format_bytes(plan.memory.total), figures.duration(seconds, say.language) if seconds else "–",
             f"{cost:,.0f}" if cost else "–",
         ))  # fmt: skip
     return Table(tuple(say(f"plan_training.{name}") for name in header), tuple(rows))
@@ -131,13 +131,17 @@ def _memory(say: Say, found: Search) -> Chart:
 def _goodput(say: Say, found: Search) -> str:
     kept = found.reliability()
     return say(
-        "plan_training.kept", share=figures.quantity(kept.share, "share"), mtbf=format_duration(kept.mtbf),
-        interval=format_duration(kept.interval), stands=format_duration(kept.checkpoint),
+        "plan_training.kept", share=figures.quantity(kept.share, "share"),
+        mtbf=figures.duration(kept.mtbf, say.language),
+        interval=figures.duration(kept.interval, say.language),
+        stands=figures.duration(kept.checkpoint, say.language),
     )  # fmt: skip
 
 
-def _against(found: Search) -> tuple[str, ...]:
-    return tuple(f"{one.count:,} × {one.reason} ({one.example})" for one in found.rejected[:_SHOWN])
+def _against(say: Say, found: Search) -> tuple[str, ...]:
+    return tuple(
+        f"{one.count:,} × {say.error(one.reason)} ({say.error(one.example)})" for one in found.rejected[:_SHOWN]
+    )
 
 
 def _basis(found: Search) -> tuple[str, ...]:

@@ -61,20 +61,32 @@ def _judged(
     verdict = judge(expected, value, subject=subject, remedy="stoker why", higher_is_better=higher).verdict
     measured = say(
         "measured",
-        name=expected.name,
-        value=f"{value:,.4g}",
-        unit=expected.unit,
-        due=f"{expected.value:,.4g}",
+        name=say.metric(expected.name),
+        value=amount(value, expected.unit),
+        due=amount(expected.value, expected.unit),
         share=f"{value / expected.value:.0%}",
     )
     if verdict is Verdict.OK:
         return Finding(subject, verdict, say("well", since=since, measured=measured))
     told = (_neighbours(say, telemetry, expected, value), _slowed(say, expected.unit, samples, higher))
     gaps = [gap for gap in told if gap]
-    bounds = say("bounds", low=f"{expected.low:,.4g}", high=f"{expected.high:,.4g}", unit=expected.unit)
+    bounds = say("bounds", low=_bare(expected.low, expected.unit), high=amount(expected.high, expected.unit))
     evidence = (*(gap.seen for gap in gaps), bounds, expected.basis)
     remedy = gaps[0].remedy if gaps else say("unexplained")
     return Finding(subject, verdict, say("slow", since=since, measured=measured), evidence, remedy)
+
+
+def amount(value: float, unit: str) -> str:
+    """A measured value for people: ``11,300 tokens/s``, ``1.213 s``, a share as ``39.4%``."""
+    if unit == "share":
+        return f"{value:.1%}"
+    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{number} {unit}".rstrip()
+
+
+def _bare(value: float, unit: str) -> str:
+    """`amount` where the unit stands beside it already."""
+    return amount(value, unit).removesuffix(f" {unit}")
 
 
 def _silence(say: Words, telemetry: Telemetry, now: float) -> _Gap | None:
@@ -106,8 +118,7 @@ def _neighbours(say: Words, telemetry: Telemetry, expected: Expectation, measure
     seen = say(
         "taken",
         others=f"{1 - got:.0%}",
-        alone=f"{alone:,.4g}",
-        unit=expected.unit,
+        alone=amount(alone, expected.unit),
         share=f"{alone / expected.value:.0%}",
         rest=say("taken.all" if alone >= expected.low else "taken.part"),
     )
@@ -122,4 +133,4 @@ def _slowed(say: Words, unit: str, samples: Sequence[Sample], higher: bool) -> _
     late = median(one.value for one in samples[-RECENT:])
     if not early or not late or (late / early if higher else early / late) > SLOWED:
         return None
-    return _Gap(say("slowed", early=f"{early:,.4g}", late=f"{late:,.4g}", unit=unit), say("slowed.remedy"))
+    return _Gap(say("slowed", early=amount(early, unit), late=_bare(late, unit)), say("slowed.remedy"))

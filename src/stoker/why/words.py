@@ -17,6 +17,11 @@ class Words:
     def __call__(self, key: str, **values: object) -> str:
         return SENTENCES[key][self.language == "zh"].format(**values)
 
+    def metric(self, name: str) -> str:
+        """What is measured, in words; a job may name its own, which stays as it is."""
+        key = f"metric.{name}"
+        return self(key) if key in SENTENCES else f"{name} " if self.language == "zh" else name
+
     def span(self, seconds: float) -> str:
         return duration_in(self.language, max(0.0, seconds))
 
@@ -92,10 +97,14 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "slow": ("{since}, slower than it should be: {measured}", "{since}，比预期慢：{measured}"),
     "hangs": ("{since}, but {seen}", "{since}，但{seen}"),
     "measured": (
-        "{name} {value} {unit}, expected {due}: {share}",
-        "{name} 实测 {value} {unit}，预期 {due}，达成 {share}",
+        "{name} {value}, expected {due}: {share}",
+        "{name}实测 {value}，预期 {due}，达成 {share}",
     ),
-    "bounds": ("expected {low} to {high} {unit}", "预期范围 {low} 至 {high} {unit}"),
+    "metric.tokens_per_s": ("throughput", "吞吐"),
+    "metric.samples_per_s": ("throughput", "吞吐"),
+    "metric.step_s": ("time of a step", "单步耗时"),
+    "metric.mfu": ("MFU", "算力利用率（MFU）"),
+    "bounds": ("expected {low} to {high}", "预期范围 {low} 至 {high}"),
     "silent": (
         "it has made no step for {span}, and one took {usual}",
         "已有 {span} 没有新的训练步，而此前每步约 {usual}",
@@ -109,10 +118,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     ),
     "taken": (
         (
-            "others had the CPU {others} of the time it was wanted; with all of it, it would make about {alone} "
-            "{unit}, {share} of what is expected, which {rest}"
+            "others had the CPU {others} of the time it was wanted; with all of it, it would make about {alone}, "
+            "{share} of what is expected, which {rest}"
         ),
-        "它需要 CPU 的时间里有 {others} 被他人占用；若全部归它，约为 {alone} {unit}，达到预期的 {share}，{rest}",
+        "它需要 CPU 的时间里有 {others} 被他人占用；若全部归它，约为 {alone}，达到预期的 {share}，{rest}",
     ),
     "taken.all": ("is as expected", "符合预期"),
     "taken.part": ("leaves a part unexplained", "仍有一部分未得到解释"),
@@ -121,8 +130,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "减少同机的其他负载：给本作业更多 CPU（--cpus），给其他作业更少，或换一个节点",
     ),
     "slowed": (
-        "it was {early} {unit} in its first steps and is {late} now",
-        "最初若干步为 {early} {unit}，现在为 {late}",
+        "it was {early} in its first steps and is {late} now",
+        "最初若干步为 {early}，现在为 {late}",
     ),
     "slowed.remedy": (
         "see who came to its nodes meanwhile (stoker nodes), and whether clocks or temperatures changed",
