@@ -20,7 +20,7 @@ from stoker.errors import NotFound
 from stoker.job import JobSpec, JobState, Placement, Resources
 
 Reopen = Callable[[], Engine]
-_PATIENCE = 30.0  # seconds until a test gives up; no test waits so long unless it fails
+_PATIENCE = 60.0  # seconds until a test gives up; no test waits so long unless it fails
 
 
 def order(engine: Engine, spec: JobSpec, job: int = 1, attempt: int = 1, devices: tuple[int, ...] = ()) -> Order:

@@ -100,7 +100,7 @@ def test_with_a_name_of_its_own_an_admin_opens_somebody_elses(
 ) -> None:
     """Browsers know every name below localhost as this machine. The tab stays open and nobody is at it."""
     zhang = site.app.accounts.authenticate(site.key(Role.USER))
-    job = site.app.notebooks.start(NotebookRequest(folder=str(tmp_path), idle=60.0), zhang).job.id
+    job = site.app.notebooks.start(NotebookRequest(folder=str(tmp_path), idle=30.0), zhang).job.id
     site.app.notebooks.site = Site(f"http://*.localhost:{site.app.notebooks.site.port}")
     browser.one_window()
     browser.wait(lambda: site.app.notebooks.get(job, site.admin).ready, seconds=180)
@@ -110,7 +110,7 @@ def test_with_a_name_of_its_own_an_admin_opens_somebody_elses(
     assert "stoker" not in browser.script("return document.cookie")  # not even what says the language
     _run_a_cell(browser)
     browser.wait(lambda: site.app.jobs.get(job, site.admin).state.final, seconds=240)
-    assert "nobody used it for 1 min" in site.app.jobs.get(job, site.admin).message
+    assert "nobody used it for 30 s" in site.app.jobs.get(job, site.admin).message
 
 
 def test_no_such_key_was_made(site: Platform) -> None:
