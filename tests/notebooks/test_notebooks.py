@@ -130,7 +130,7 @@ async def test_an_open_tab_is_no_use_and_a_silent_cell_is(site: Site, tmp_path: 
             await asyncio.sleep(0.3)
     ended = jobs.get(with_tab.job.id)
     assert ended.state is JobState.SUCCEEDED
-    assert "nobody used it for 5 s" in ended.message
+    assert "nobody used it for" in ended.message
     (ended,) = jobs.wait(with_cell.job.id, timeout=120)
     assert (tmp_path / "done").exists()  # it was not ended before, three times as long as the limit
     assert "nobody used it" in ended.message
