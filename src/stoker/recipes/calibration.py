@@ -1,4 +1,4 @@
-"""The quick benchmark before a training: what this device does at the sizes of the model, in a few seconds.
+"""The quick benchmark before a training: what this device does at the sizes of the model, in some seconds.
 
 A few layers are run as they are trained, for few and for many tokens, and the two ends of the model for few and for
 many positions: what an operation costs beside its arithmetic (its start, casts, copies of weights, memory that the
