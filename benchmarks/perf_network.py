@@ -17,6 +17,7 @@ import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -92,18 +93,25 @@ class Row:
 
     def error(self, timing: Timing | None = None) -> float:
         """Predicted / measured - 1."""
-        fabric = self.fabric if timing is None else replace(self.fabric, timing=timing)
+        fabric = self.fabric if timing is None else timed(self.fabric, timing)
         seconds = collective_seconds(self.kind, self.size, self.ranks, fabric, self.per_domain)
         return self.size * bus_factor(self.kind, self.ranks) / seconds / 1e9 / self.measured - 1
+
+
+@lru_cache(maxsize=256)
+def timed(fabric: Fabric, timing: Timing) -> Fabric:
+    """One object for all rows of a fabric: what NCCL may take is worked out once for each object."""
+    return replace(fabric, timing=timing)
 
 
 def rows_of(path: Path) -> tuple[list[Row], list[str]]:
     """What can be predicted, and why the rest cannot."""
     found, skipped = [], []
+    fabrics: dict[tuple[object, ...], Fabric] = {}
     for entry in csv.DictReader(path.open(encoding="utf-8")):
         row = read_row(entry)
         if isinstance(row, Row):
-            found.append(row)
+            found.append(replace(row, fabric=fabrics.setdefault(astuple(row.fabric), row.fabric)))
         else:
             skipped.append(f"{entry['hardware']}, {entry['collective']}: {row}")
     return found, skipped
