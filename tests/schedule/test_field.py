@@ -11,7 +11,10 @@ from stoker.job import JobSpec, Placement, Resources
 from stoker.schedule.field import Field
 from stoker.schedule.layout import layout_of
 from stoker.schedule.mix import Likely, Mix, mix_of, usual_mix
+from stoker.schedule.pool import field_of
+from stoker.schedule.snapshot import Snapshot
 from stoker.schedule.worth import Outlook, worth_of
+from tests.schedule.test_preemption import pools
 
 GIB = 1 << 30
 # Mostly whole devices with 12 CPUs, some shares of 810 and of 190 thousandths with few.
@@ -160,3 +163,24 @@ def test_more_room_is_never_worth_less(free: list[int], cpus: float, more: float
     here = worth.of(np.array([cpus]), model, np.array([free]))[0]
     assert 0 <= here <= sum(free)
     assert worth.of(np.array([cpus + more]), model, np.array([free]))[0] >= here - 1e-9
+
+
+@settings(max_examples=30, deadline=None)
+@given(pools())
+def test_whether_it_fits_is_told_as_placing_it_would(snapshot: Snapshot) -> None:
+    """While jobs end, on a copy as well: rows that have changed meanwhile are looked at one by one."""
+    kept = field_of(snapshot.nodes, snapshot.active)
+    for seen in (kept, kept.copy()):
+        for gone in (None, *snapshot.active):
+            if gone is not None:
+                seen.give(gone.spec, gone.engine, gone.placements)
+            for job in snapshot.pending:
+                told = seen.fits(job.spec)
+                rows = [seen.fits_at(row, job.spec) for row in range(len(snapshot.nodes))]
+                assert told == bool(_unasked(seen).fit(job.spec)[1])
+                assert rows == [node in _unasked(seen).fitting(job.spec) for node in seen.layout.nodes]
+
+
+def _unasked(pool: Field) -> Field:
+    """A field of the same room that has not looked at any job yet."""
+    return Field(pool.layout, worth_of(usual_mix(), pool.layout.models), pool.room)

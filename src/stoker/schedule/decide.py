@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from stoker.job import Job, JobSpec, JobState, Placement, Resources
@@ -38,7 +39,17 @@ class _Reservation:
     placements: tuple[Placement, ...]
     given: frozenset[int]  # jobs that have ended by then
     left: Field  # what is free then
-    both: Field  # what is free now and then: for jobs that outlast its beginning
+    pool: Field  # what is free now
+
+    @cached_property
+    def both(self) -> Field:
+        """What is free now and then: for jobs that outlast its beginning. It has to be told of what is taken."""
+        return self.pool.meet(self.left)
+
+    def took(self, engine: str, placements: tuple[Placement, ...]) -> None:
+        """Note that what is free now, or then, has changed there."""
+        if "both" in vars(self):
+            self.both.least_of(self.pool, self.left, self.pool.rows(engine, placements))
 
 
 @dataclass
@@ -255,9 +266,8 @@ def _placements(spec: JobSpec, shape: _Shape, state: _Pass) -> tuple[str, tuple[
     outlasts = shape[-1]
     if state.reservation is not None and state.snapshot.policy.backfill is Backfill.NONE:
         return "", ()
-    if state.reservation is not None and outlasts:
-        return state.reservation.both.fit(spec)
-    return state.pool.fit(spec)
+    field = state.reservation.both if state.reservation is not None and outlasts else state.pool
+    return field.fit(spec) if field.fits(spec) else ("", ())
 
 
 def _outlasts(spec: JobSpec, state: _Pass) -> bool:
@@ -282,8 +292,7 @@ def _take(job: Job, engine: str, placements: tuple[Placement, ...], state: _Pass
     if state.reservation is not None:
         if _outlasts(spec, state):
             state.reservation.left.take(spec, engine, placements)
-        rows = state.pool.rows(engine, placements)
-        state.reservation.both.least_of(state.pool, state.reservation.left, rows)
+        state.reservation.took(engine, placements)
     if job.array_id is not None:
         state.in_array[job.array_id] += 1
 
@@ -332,7 +341,7 @@ def _reserve(
     """When and where `spec` fits at the latest, giving back what runs in the order of its end, the first time that
     `suits`; None: never.
 
-    More given back never makes it fit less, so the moment is found by halving.
+    More given back never makes it fit less, so the moment is found by halving, from the least that may do on.
     """
     ends, left = _ends(state), state.pool.copy()
     given = 0
@@ -344,27 +353,35 @@ def _reserve(
         for end in ends[count:given]:
             left.take(end.spec, end.engine, end.placements)
         given = count
-        return bool(left.fit(spec)[1])
+        return left.fits(spec)
 
     def reserved_after(count: int) -> _Reservation | None:
         if count > len(ends) or not fits_after(count):
             return None
         where, found = left.fit(spec)
-        over = left.copy()
+        over = left if suits is None else left.copy()  # `left` is not asked again
         over.take(spec, where, found)
         at = ends[count - 1].at if count else state.snapshot.now
         gone = frozenset(end.job for end in ends[:count])
-        return _Reservation(at, where, found, gone, over, state.pool.meet(over))
+        return _Reservation(at, where, found, gone, over, state.pool)
 
     def suited(count: int) -> bool:
         kept = reserved_after(count)
         return kept is not None and suits is not None and suits(kept)
 
-    counts = range(len(ends) + 1)
-    first = bisect_left(counts, True, _least(left.missing(spec), ends), key=fits_after)
+    first = _first(_least(left.missing(spec), ends), len(ends), fits_after)
     if suits is not None and not suited(first):
-        first = bisect_left(counts, True, first + 1, key=suited)
+        first = _first(first + 1, len(ends), suited)
     return reserved_after(first)
+
+
+def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """The first from `low` to `high` for which it `holds`, and then for all after it; beyond `high`: none. It is
+    likely to be near `low`."""
+    step = 1
+    while low + step - 1 <= high and not holds(low + step - 1):
+        low, step = low + step, 2 * step
+    return bisect_left(range(high + 1), True, low, min(low + step - 1, high + 1), key=holds)
 
 
 def _least(missing: int, ends: Sequence[_End]) -> int:

@@ -155,7 +155,7 @@ def _with_somewhere_to_go(field: Field, on: Mapping[int, Sequence[Job]], gone: s
     def has_room(job: Job) -> bool:
         shape = shape_of(job.spec)
         if shape not in fits:
-            fits[shape] = bool(field.fit(job.spec)[1])
+            fits[shape] = field.fits(job.spec)
         return fits[shape]
 
     return {row: [job for job in jobs if job.id not in gone and has_room(job)] for row, jobs in on.items()}

@@ -43,6 +43,12 @@ class Layout:
         return np.where(self.model > 0, WHOLE, 0)
 
     @cached_property
+    def rows_of_models(self) -> list[list[int]]:
+        """`model` as plain numbers."""
+        found: list[list[int]] = self.model.tolist()
+        return found
+
+    @cached_property
     def offset(self) -> Ints:
         """[row, column] -> where its model begins in tables over the thousandths of a device."""
         return self.model * (WHOLE + 1)

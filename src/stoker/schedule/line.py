@@ -34,6 +34,7 @@ class Line:
         self._now = snapshot.now
         self._turn = snapshot.policy.turn if snapshot.policy.preempt is Preempt.EQUALS else None
         self._turns_end = math.inf
+        self._turn_over: dict[int, float] = {}  # when the turn of each that runs is over
         self._since = snapshot.since
         self._served = snapshot.served
         self._changes = [queue.next_change(snapshot.now) for queue in snapshot.queues]
@@ -208,7 +209,9 @@ class Line:
             return False
         if job.spec.priority != victim.spec.priority:
             return False
-        over = victim.started_at + self.turn_of(victim)
+        over = self._turn_over.get(victim.id)
+        if over is None:
+            over = self._turn_over[victim.id] = victim.started_at + self.turn_of(victim)
         if over > self._now:
             self._turns_end = min(self._turns_end, over)
             return False
@@ -221,8 +224,9 @@ class Line:
         """Let `jobs` hold what they do (1), or not (-1)."""
         for job in jobs:
             held = self._held(job)
-            back = Held(sign * held.milli, {model: sign * milli for model, milli in held.of.items()})
-            self._leaf(job).hold((job.tenant, job.owner), back, sign)
+            if sign < 0:
+                held = Held(-held.milli, {model: -milli for model, milli in held.of.items()})
+            self._leaf(job).hold((job.tenant, job.owner), held, sign)
 
     def _held(self, job: Job) -> Held:
         return self._quantity.held(job.spec, job.engine, job.placements)

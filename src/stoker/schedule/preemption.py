@@ -62,6 +62,9 @@ class Preemption:
         self._standing: Mapping[int, float] | None = None  # reckoned when it is asked for
         self._hopeless: set[Hashable] = set()
         self._movable_elastic = [] if never else [job for job in snapshot.active if could_grow(job)]
+        self._may_show_more = bool(snapshot.away or snapshot.others) or not all(
+            node.schedulable for node in snapshot.nodes
+        )
         self._unsettled: set[int] = set()  # jobs for whom others went, and which have not started
         self.plans: list[Preempt] = []
         self.moves: list[Relocate] = []
@@ -125,7 +128,7 @@ class Preemption:
             field.give(one.spec, one.engine, one.placements)
         rooms: list[tuple[Job, Room]] = []
         for one, asked in ((job, spec), *((one, self._line.narrowed(one)) for one in moved)):
-            fitting = largest(asked, lambda sized: bool(field.fit(sized)[1]))
+            fitting = largest(asked, field.fits)
             if fitting is None:
                 return []
             engine, placements = field.fit(fitting)
@@ -142,7 +145,7 @@ class Preemption:
                 continue
             trial = self._trial(job, pool, None)
             trial.give(job)
-            more = largest(self._line.narrowed(job), lambda one, trial=trial: bool(trial.fit(one)[1]))  # type: ignore[misc]
+            more = largest(self._line.narrowed(job), lambda one, trial=trial: trial.fits(one))  # type: ignore[misc]
             if more is not None and more.nodes > len(job.placements) and worth_it(job, more.nodes, now, policy):
                 buys = f"grows from {len(job.placements)} to {more.nodes} nodes"
                 self.moves.append(Relocate(job, *trial.fit(more), job, lost(job, now, policy), buys))
@@ -164,7 +167,7 @@ class Preemption:
         """Where `job`, for which others were ended, starts when all who are being ended are gone, without pushing
         back what is `kept`."""
         trial = self._trial(job, pool, kept)
-        fitting = largest(spec, lambda one: bool(trial.fit(one)[1]))
+        fitting = largest(spec, trial.fits)
         if fitting is None:
             return None
         return Room(*trial.fit(fitting), _waits_for(self._ended_for(job)))
@@ -184,8 +187,11 @@ class Preemption:
             self._went[job.gives_way_to].discard(job.id)
 
     def _about_to_show(self, job_id: int) -> bool:
-        """Whether somebody went for this job so short ago that its engine may not show its room as free yet."""
+        """Whether somebody went for this job so short ago that its engine may not show its room as free yet: there
+        is something that is closed, away or held by others."""
         since = self._snapshot.since
+        if not self._may_show_more:
+            return False
         last = max((since.get(victim, -math.inf) for victim in self._went.get(job_id, ())), default=-math.inf)
         if last + _SHOWN_S <= self._snapshot.now:
             return False
@@ -200,7 +206,7 @@ class Preemption:
             trial.give(going)
         field = trial.field
         for job in jobs:
-            fitting = largest(self._line.narrowed(job), lambda one: bool(field.fit(one)[1]))
+            fitting = largest(self._line.narrowed(job), field.fits)
             if fitting is None:
                 return False
             field.take(fitting, *field.fit(fitting))
@@ -221,7 +227,7 @@ class Preemption:
             return []
         victims = self._candidates(job)
         trial = self._trial(job, pool, kept) if victims else None
-        if trial is None or trial.fit(spec)[1]:  # what is being ended anyway will do
+        if trial is None or trial.fits(spec):  # what is being ended anyway will do
             self._hopeless.add(like)
             return []
         choice = choose(spec, trial, victims, lambda gone: self._together(job, gone))

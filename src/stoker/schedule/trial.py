@@ -59,6 +59,10 @@ class Trial:
         """Nothing where a quota would refuse it."""
         return ("", ()) if self._refuses(spec, self._gone.values()) else self._field.fit(spec)
 
+    def fits(self, spec: JobSpec) -> bool:
+        """Whether `fit` finds a place."""
+        return not self._refuses(spec, self._gone.values()) and self._field.fits(spec)
+
     def hopeless(self, spec: JobSpec) -> bool:
         """Whether it fits nowhere however others move: a quota refuses it, or too little is free."""
         return self._refuses(spec, self._gone.values()) or self._field.missing(spec) > 0

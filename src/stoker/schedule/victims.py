@@ -113,13 +113,12 @@ def choose(
     """Whom to end so that `spec` fits; None when it would not even if all candidates were gone."""
     everybody = [one.job for one in candidates]
     trial.only(everybody, everybody)
-    _, found = trial.fit(spec)
-    if not found:
+    if not trial.fits(spec):
         return None
     gangs = _by_node(spec, trial, candidates, allowed)
     for tried in (*gangs, _touched(trial, spec, candidates), candidates):
         trial.only([one.job for one in tried], everybody)
-        if tried and trial.fit(spec)[1]:
+        if tried and trial.fits(spec):
             needed = _without_needless(spec, trial, tried)
             if allowed([one.job for one in needed]):
                 return Choice(tuple(needed), *trial.fit(spec))
@@ -131,7 +130,7 @@ def _without_needless(spec: JobSpec, trial: Trial, victims: Sequence[Candidate])
     needed = sorted(victims, key=_dearest)
     for one in list(needed):
         trial.take(one.job)
-        if trial.fit(spec)[1]:
+        if trial.fits(spec):
             needed.remove(one)
         else:
             trial.give(one.job)
