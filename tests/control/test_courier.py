@@ -63,6 +63,10 @@ class FarEngine:
         self._answer("inventory")
         return (Node("n1", "far", 4, 1 << 30, taints=("spot",)),)
 
+    def saved(self, keys: Sequence[Key]) -> Mapping[Key, float]:
+        self._answer(f"saved {len(keys)}")
+        return {key: 7.0 for key in keys if key in self.orders}
+
     def close(self) -> None:
         self.said.append("close")
 
@@ -105,6 +109,23 @@ def test_asking_the_courier_asks_nobody(courier: Courier, engine: FarEngine) -> 
     courier.submit([order(1)])
     assert courier.states() == {Key(1, 1): Observation(JobState.STARTING)}
     assert courier.inventory()[0].name == "n1"
+    assert engine.said == []
+
+
+def test_who_saved_itself_is_told_from_memory_and_asked_for_by_the_courier(
+    courier: Courier, engine: FarEngine
+) -> None:
+    engine.orders = {Key(job, 1): Observation(JobState.RUNNING) for job in (1, 2)}
+    courier.step()
+    engine.said.clear()
+    both = list(engine.orders)
+    assert courier.saved(both) == {}
+    assert engine.said == []  # whoever asks must not wait for an engine that hangs
+    courier.step()
+    assert engine.said.count("saved 2") == 1
+    engine.said.clear()
+    assert courier.saved(both) == dict.fromkeys(both, 7.0)
+    assert courier.saved(both[:1]) == {both[0]: 7.0}
     assert engine.said == []
 
 

@@ -18,7 +18,7 @@ from itertools import islice
 
 from stoker.clock import Clock
 from stoker.cluster import Node
-from stoker.engine import CanForget, CanNotify, CanSeeOthers, Engine, Key, Observation, Order
+from stoker.engine import CanForget, CanNotify, CanSeeOthers, CanTellSaves, Engine, Key, Observation, Order
 from stoker.engine_config import EngineConfig
 from stoker.errors import Away
 from stoker.foreign import ForeignJob
@@ -55,7 +55,7 @@ class _Answer:
 
 
 class Courier:
-    """Implements Engine, CanForget, CanNotify and CanSeeOthers for `behind`. Start it with `open`."""
+    """Implements Engine, CanForget, CanNotify, CanSeeOthers and CanTellSaves for `behind`. Start it with `open`."""
 
     def __init__(
         self,
@@ -77,6 +77,9 @@ class Courier:
         self._lock = threading.Lock()
         self._outbox = _Outbox()
         self._answer = _Answer()
+        self._asked_after: tuple[Key, ...] = ()  # whose saves are of interest
+        self._saved: Mapping[Key, float] = {}
+        self._saved_at = float("-inf")  # monotonic
         self._handed: set[Key] = set()  # handed over since the last question
         self._refused: dict[Key, Observation] = {}
         self._trouble = "has not answered yet"
@@ -162,6 +165,12 @@ class Courier:
     def others(self) -> tuple[ForeignJob, ...]:
         return self._answer.others
 
+    def saved(self, keys: Sequence[Key]) -> Mapping[Key, float]:
+        """As the engine said last; it is asked about these from now on."""
+        self._asked_after = tuple(keys)
+        known = self._saved
+        return {key: known[key] for key in keys if key in known}
+
     def notify(self, wake: Callable[[], None]) -> None:
         self._wake = wake
 
@@ -243,6 +252,18 @@ class Courier:
             self.answered_at = self._clock.now()
         if changed:
             self._wake()
+        self._ask_saves()
+
+    def _ask_saves(self) -> None:
+        keys = self._asked_after
+        if not keys or not isinstance(self.behind, CanTellSaves):
+            return
+        if time.monotonic() - self._saved_at >= self._steady:
+            self._saved_at = time.monotonic()
+            try:
+                self._saved = self.behind.saved(keys)
+            except Away as error:  # what it said before still holds: a save is not undone
+                _log.info("engine %s: %s", self.name, error)
 
     def _deliver(self) -> None:
         """Cancellations first: they make room. An order stays in the outbox until the engine has taken it."""
