@@ -124,6 +124,11 @@ def test_a_service_of_a_job_through_the_tunnel(
     with urllib.request.urlopen(f"http://{host}:{port}/") as answer:
         assert answer.status == 200
     assert engine.connect(ONE, server.server_port) == (host, port)
+    engine.cancel([ONE], grace=0.0)
+    comes(engine, ONE, lambda seen: seen.state.final)
+    engine.forget([ONE])
+    with pytest.raises(OSError, match="refused"):  # the tunnel is closed with its job
+        urllib.request.urlopen(f"http://{host}:{port}/")
     server.shutdown()
     server.server_close()
 

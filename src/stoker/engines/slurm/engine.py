@@ -69,6 +69,7 @@ class SlurmEngine:
         self._missed: dict[Key, float] = {}  # since when something of an order is not where it must be
         self._ended_at: dict[Key, float] = {}  # when Slurm was last told to end an overdue job
         self._packages: set[str] = set()  # that lie in the shared folder
+        self._ways: dict[Key, set[tuple[str, int]]] = {}  # where somebody connected to: hosts and ports of jobs
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -141,6 +142,7 @@ class SlurmEngine:
             for key in known:
                 self._missed.pop(key, None)
                 self._ended_at.pop(key, None)
+        self._leave(known)
 
     def probe(self, key: Key, *, offset: int = 0, limit: int = 1 << 20) -> bytes:
         found = self._read(key, "probe.jsonl", offset, limit)
@@ -160,7 +162,15 @@ class SlurmEngine:
         entry = self._ledger.get(key)
         if entry is None:
             raise Away(f"job {key.job} is not on {self.name}")
+        self._ways.setdefault(key, set()).add((entry.address, port))
         return self._machine.reach(entry.address, port)
+
+    def _leave(self, keys: Sequence[Key]) -> None:
+        """Close the ways to jobs that are over; a port may be another job's by now."""
+        over = [way for key in keys for way in self._ways.pop(key, ())]
+        kept = {way for ways in list(self._ways.values()) for way in list(ways)}
+        for host, port in set(over) - kept:
+            self._machine.leave(host, port)
 
     def drain(self, node: str, reason: str) -> None:
         """A node that somebody drained already stays as it is, with that person's reason."""

@@ -92,6 +92,9 @@ class Machine(Protocol):
     def reach(self, host: str, port: int) -> tuple[str, int]:
         """Where this platform reaches `port` of `host`, a name or address as it is known there."""
 
+    def leave(self, host: str, port: int) -> None:
+        """Nobody goes that way any more; safe to repeat."""
+
     def close(self) -> None: ...
 
 
@@ -131,6 +134,9 @@ class Here:
 
     def reach(self, host: str, port: int) -> tuple[str, int]:
         return host, port
+
+    def leave(self, host: str, port: int) -> None:
+        del host, port  # nothing was opened
 
     def close(self) -> None:
         return

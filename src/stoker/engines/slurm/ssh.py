@@ -109,6 +109,12 @@ class LoginNode:
                 tunnel = self._tunnels[host, port] = _Tunnel(ssh(self._settings), self._settings.ssh, host, port)
             return "127.0.0.1", tunnel.port
 
+    def leave(self, host: str, port: int) -> None:
+        with self._lock:
+            tunnel = self._tunnels.pop((host, port), None)
+        if tunnel is not None:
+            tunnel.close()
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
