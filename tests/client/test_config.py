@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.client.config import Login, config_path, find_login, forget_login, store_login, stored_login
+from stoker.client.config import Login, config_path, find_login, store_login, stored_login
 from stoker.errors import BadInput
 
 
@@ -36,8 +36,7 @@ def test_the_stored_login_is_its_owners_alone() -> None:
     assert stored_login() == find_login() == login
     store_login(Login("http://other:1"))
     assert find_login() == Login("http://other:1")
-    forget_login()
-    forget_login()
+    path.unlink()
     assert stored_login() is None
 
 

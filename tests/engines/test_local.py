@@ -348,3 +348,18 @@ def states_below(parent: int) -> dict[str, str]:
         for pid in (thread / "children").read_text().split()
     ]
     return {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in children}
+
+
+@pytest.mark.parametrize("content", [b"{", b"[7]", b"\x00\x00"])
+def test_what_a_job_writes_over_our_files_keeps_nobody_from_starting(
+    engine: LocalEngine, reopen: Reopen, tmp_path: Path, content: bytes
+) -> None:
+    one, other = order(engine, shell("sleep 60")), order(engine, shell("sleep 60"), job=2)
+    engine.submit([one, other])
+    for each in (one, other):
+        begun(engine, each.key)
+    (tmp_path / "jobs" / str(one.key.job) / str(one.key.attempt) / "running.json").write_bytes(content)
+    again = reopen()
+    assert again.states()[other.key].state is JobState.RUNNING
+    again.cancel([one.key], grace=0)
+    assert end_of(again, one.key).state is JobState.CANCELLED

@@ -78,10 +78,6 @@ def store_login(login: Login) -> Path:
     return path
 
 
-def forget_login() -> None:
-    config_path().unlink(missing_ok=True)
-
-
 def _local_url() -> str:
     """Where the server of this user's own home listens, empty when none has said so."""
     try:

@@ -25,6 +25,9 @@ IMAGE_TROUBLE = frozenset(
 HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})  # waiting changes nothing
 _PREEMPTED = frozenset({"Preempting", "Preempted", "PreemptionByScheduler", "PreemptionByKubeScheduler"})
 _NO_START = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
+_VANISHED = Observation(  # a pod is gone, and nobody here knows why
+    JobState.CANCELLED, reason="Deleted", message="its pod is gone from Kubernetes: somebody deleted it"
+)
 _NOT_FOUND = {126: "is not executable", 127: "was not found"}
 
 
@@ -66,7 +69,7 @@ def look(
     started = [view.started_at for view in views if view.started_at is not None]
     began = min(started, default=None)
     if all(view.over for view in views):
-        end = cause or _success(views) or _vanished(views)
+        end = cause or _success(views) or _VANISHED
         ended = max((view.end.ended_at or 0.0 for view in views if view.end), default=0.0) or now
         if began is not None:
             ended = max(began, ended)
@@ -196,11 +199,3 @@ def _first_failure(views: Sequence[View]) -> Observation | None:
 
 def _success(views: Sequence[View]) -> Observation | None:
     return views[0].end if all(view.end is not None for view in views) else None
-
-
-def _vanished(views: Sequence[View]) -> Observation:
-    """A pod is gone, and nobody here knows why."""
-    del views
-    return Observation(
-        JobState.CANCELLED, reason="Deleted", message="its pod is gone from Kubernetes: somebody deleted it"
-    )

@@ -206,7 +206,7 @@ def _pod(
         "image": spec.image or settings.image,
         "command": [_literal(part) for part in argv],
         "workingDir": places.start,
-        "env": _environment(order, offer, devices, places, hosts, rank),
+        "env": _environment(order, devices, places, hosts, rank),
         "resources": _resources(order, offer, devices),
         "volumeMounts": mounts,
     }
@@ -275,7 +275,6 @@ def _resources(order: Order, offer: Offer, devices: Mapping[str, int]) -> Manife
 
 def _environment(
     order: Order,
-    offer: Offer,
     devices: Mapping[str, int],
     places: _Places,
     hosts: Sequence[str],
@@ -301,7 +300,6 @@ def _environment(
         **({"STOKER_PROBE": places.probe} if places.probe else {}),
         **({"STOKER_FILES": _FILES} if order.files else {}),
     }
-    del offer
     merged = {**usual, **own, **ours, **order.envs}
     return [{"name": name, "value": _literal(text)} for name, text in merged.items()]
 

@@ -93,10 +93,6 @@ class Attempt:
     def ask_to_end(self, grace: float) -> None:
         _write(self.folder / "cancel.json", json.dumps({"grace": grace}).encode())
 
-    @property
-    def asked_to_end(self) -> bool:
-        return (self.folder / "cancel.json").exists()
-
     def read(self, name: str, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes of the file `name` from byte `offset`; empty when there is no more.
 
@@ -116,12 +112,16 @@ class Attempt:
             os.close(descriptor)
 
     def _json(self, name: str) -> dict[str, Any]:
-        """The content of a file of the folder; empty when it is missing or not yet written."""
+        """The content of a file of the folder; empty when it is missing, half written, or the job's own by now."""
         try:
             text = (self.folder / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        return json.loads(text) if text else {}
+        try:
+            found = json.loads(text) if text else {}
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 def _write(path: Path, content: bytes, *, mode: int = 0o600) -> None:

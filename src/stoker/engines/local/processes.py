@@ -25,10 +25,6 @@ class Identity:
     def alive(self) -> bool:
         return self.boot == boot_id() and _started(self.pid) == self.started
 
-    @property
-    def of_this_boot(self) -> bool:
-        return self.boot == boot_id()
-
     def open(self) -> int | None:
         """A pidfd, readable when the process has ended; None when it already has."""
         try:
