@@ -10,6 +10,7 @@ from collections.abc import Mapping
 MESSAGES: Mapping[str, str] = {
     # words within sentences
     "; near names: {names}": "；相近的名称：{names}",
+    "; near names: {names}; see: {command}": "；相近的名称：{names}；参见：{command}",
     "; there are: {names}": "；现有：{names}",
     "; there are {names}": "；现有：{names}",
     "job": "作业",
@@ -21,8 +22,8 @@ MESSAGES: Mapping[str, str] = {
     "model": "模型",
     "file": "文件",
     "notebook": "笔记本",
-    "shipment": "模型流水线",
-    "endpoint": "服务端点",
+    "shipment": "交付",
+    "endpoint": "端点",
     "topology": "拓扑",
     "topology of node": "节点拓扑",
     "version of {name}": "{name} 的版本",
@@ -54,13 +55,20 @@ MESSAGES: Mapping[str, str] = {
     'no {kind} "{given}"{near}': "没有{kind}“{given}”{near}",
     'no {kind} "{given}"': "没有{kind}“{given}”",
     'no asset "{name}" in the console': "控制台没有资源“{name}”",
-    'no endpoint "{name}"; see: stoker endpoints list': "没有服务端点“{name}”；参见：stoker endpoints list",
+    'no endpoint "{name}"; see: stoker endpoints list': "没有端点“{name}”；参见：stoker endpoints list",
     "no move {move}; see: stoker nodes moves --all": "没有节点移动 {move}；参见：stoker nodes moves --all",
-    'no shipment "{shipment}"': "没有模型流水线“{shipment}”",
+    'no shipment "{shipment}"': "没有交付“{shipment}”",
     'model "{model}" has no version {number}; see: stoker models show {model_again}': (
         "模型“{model}”没有版本 {number}；参见：stoker models show {model_again}"
     ),
     "there is nothing at {path}": "{path} 处没有内容",
+    # words that a command does not understand
+    "; see: stoker --help": "；参见：stoker --help",
+    'no command "{name}"{near}': "没有命令“{name}”{near}",
+    "no such option: {option}; see: {command}": "没有选项 {option}；参见：{command}",
+    "missing argument '{argument}'; see: {command}": "缺少参数 {argument}；参见：{command}",
+    "missing option '{option}'; see: {command}": "缺少选项 {option}；参见：{command}",
+    "invalid value for {option}: {error}; see: {command}": "{option} 的值无效：{error}；参见：{command}",
     # keys and rights
     "sign in first": "请先登录",
     "no API key was given; send Authorization: Bearer sk-stk-...": (
@@ -81,14 +89,14 @@ MESSAGES: Mapping[str, str] = {
     "{key} is the last admin key; create another one first": "{key} 是最后一个管理员密钥；请先创建另一个",
     "manage keys": "管理密钥",
     "cancel jobs": "取消作业",
-    "cancel a shipment": "取消模型流水线",
-    "resume a shipment": "继续模型流水线",
-    "ship a model": "运行模型流水线",
+    "cancel a shipment": "取消交付",
+    "resume a shipment": "继续交付",
+    "ship a model": "运行交付",
     "deploy a model": "部署模型",
-    "promote a model": "提升模型版本",
+    "promote a model": "晋级模型版本",
     "roll back a model": "回退模型版本",
-    "scale an endpoint": "调整服务端点",
-    "stop an endpoint": "停止服务端点",
+    "scale an endpoint": "调整端点",
+    "stop an endpoint": "停止端点",
     "start a notebook": "启动笔记本",
     "stop a notebook": "停止笔记本",
     "submit jobs": "提交作业",
@@ -172,7 +180,7 @@ MESSAGES: Mapping[str, str] = {
     "{replicas} replicas were asked for; allowed is 1 to {ceiling}": "要求 {replicas} 个副本；允许 1 到 {ceiling}",
     '"{name}" serves no version yet': "“{name}”尚未部署任何版本",
     'the endpoint name "{name}" is taken by another tenant; choose another name': (
-        "服务端点名“{name}”已被其他租户占用；请换一个名称"
+        "端点名“{name}”已被其他租户占用；请换一个名称"
     ),
     # jobs
     'stream "{stream}" was given; allowed are {streams}': "给出的日志流为“{stream}”；允许 {streams}",
@@ -325,7 +333,7 @@ MESSAGES: Mapping[str, str] = {
         "模型“{name}”没有可回退的上一个线上版本；参见：stoker models journal {again}"
     ),
     "comparing needs at least two versions": "对比至少需要两个版本",
-    "shipment {shipment} is {state}; there is nothing to resume": "模型流水线 {shipment} {state}，无需继续",
+    "shipment {shipment} is {state}; there is nothing to resume": "交付 {shipment} {state}，无需继续",
     "{name} is no model name: 1 to 100 letters, digits, dots, dashes and underscores, not dots alone": (
         "{name} 不能用作模型名：1 到 100 个字母、数字、点、连字符或下划线，且不能只有点"
     ),
@@ -444,7 +452,7 @@ MESSAGES: Mapping[str, str] = {
     "the database {where} does not answer: {cause}": "数据库 {where} 没有应答：{cause}",
     "no space left for {where}; free some and try again": "{where} 空间已满；请清理后重试",
     "no space left for the model registry; free some and try again": "模型库空间已满；请清理后重试",
-    "shipping a model": "运行模型流水线",
+    "shipping a model": "运行交付",
     "a notebook on this machine": "在本机启动笔记本",
     "{what} needs the [{extra}] extra: pip install 'stoker[{again}]'": (
         "{what} 需要可选组件 [{extra}]：pip install 'stoker[{again}]'"

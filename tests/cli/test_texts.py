@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stoker.cli import texts
+from stoker.cli import main, texts
+from stoker.cli.commands import COMMANDS, SECTIONS
+from stoker.cli.texts_help import HELP
 from stoker.errors import BadInput
 from stoker.job import JobState
 
@@ -40,6 +42,35 @@ def test_every_text_is_translated_with_the_same_places() -> None:
     assert used - set(texts.ZH) == set()
     for english, chinese in texts.ZH.items():
         assert _places(english) == _places(chinese), english
+
+
+def test_the_first_screen_is_translated() -> None:
+    lines = {command.line for command in COMMANDS} | set(SECTIONS)
+    assert lines - set(HELP) == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--help",), "运行命令、作业文件或 sbatch 脚本。"),
+        (("why", "--help"), "作业为何等待或失败，以及如何处理。"),
+        (("--bogus",), "没有选项 --bogus；参见：stoker --help"),
+        (("logs",), "缺少参数 JOB；参见：stoker logs --help"),
+        (("runn",), "没有命令“runn”；相近的名称：run；参见：stoker --help"),
+    ],
+)
+def test_help_and_wrong_words_are_told_in_the_callers_language(
+    arguments: tuple[str, ...], part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STOKER_LANG", "zh")
+    main(list(arguments))
+    said = capsys.readouterr()
+    assert part in said.out + said.err
+
+
+def test_the_language_may_be_named_before_the_help_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--lang", "zh", "--help"])
+    assert "从数据到上线的模型。" in capsys.readouterr().out
 
 
 def test_every_state_of_a_job_has_a_word() -> None:

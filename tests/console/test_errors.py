@@ -33,14 +33,14 @@ POSTS: list[tuple[str, dict[str, str], str]] = [
     ("/endpoints/gpu-ops/deploy", {"version": "99"}, "没有版本 99"),
     ("/endpoints/gpu-ops/deploy", {"version": "last"}, "version：应为整数"),
     ("/endpoints/gpu-ops/deploy", {}, "version：未填写"),
-    ("/endpoints/none/stop", {}, "没有服务端点“none”"),
+    ("/endpoints/none/stop", {}, "没有端点“none”"),
     ("/models/gpu-ops/promote", {"version": "99"}, "没有版本 99"),
     ("/models/none/promote", {"version": "1"}, "没有模型“none”"),
     ("/models/none/rollback", {}, "没有模型“none”"),
     ("/moves/99/undo", {}, "没有节点移动 99"),
     ("/notebooks/99999/stop", {}, "没有作业“99999”"),
-    ("/shipments/ship-none/cancel", {}, "没有模型流水线“ship-none”"),
-    ("/shipments/ship-none/resume", {}, "没有模型流水线“ship-none”"),
+    ("/shipments/ship-none/cancel", {}, "没有交付“ship-none”"),
+    ("/shipments/ship-none/resume", {}, "没有交付“ship-none”"),
 ]
 
 PLANS: list[tuple[str, dict[str, str]]] = [

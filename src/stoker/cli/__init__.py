@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from stoker import __version__
 from stoker.cli import session
 from stoker.cli.commands import COMMANDS, SECTIONS, load
-from stoker.cli.texts import language
+from stoker.cli.texts import helped, language, use
 from stoker.cli.usage import UsageError, explain, is_help
 from stoker.error_words import error_in
 from stoker.errors import StokerError, near
@@ -30,10 +30,16 @@ class _Root(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         return load(cmd_name)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self.help = helped(self.help or "")
+        for option in self.get_params(ctx):
+            option.help = helped(option.help)  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         for section in SECTIONS:
-            with formatter.section(section):
-                formatter.write_dl([(f"{c.name:<9}", c.line) for c in COMMANDS if c.section == section])
+            with formatter.section(helped(section)):
+                formatter.write_dl([(f"{c.name:<9}", helped(c.line)) for c in COMMANDS if c.section == section])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and load(args[0]) is None:
@@ -51,6 +57,11 @@ app = typer.Typer(
 )
 
 
+def _speak(wanted: str) -> str:
+    use(wanted)  # before the help is shown
+    return wanted
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"stoker {__version__}")
@@ -60,7 +71,12 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def root(
     url: Annotated[str, typer.Option(help="The server, instead of STOKER_URL or the one of `stoker login`.")] = "",
-    lang: Annotated[str, typer.Option(help="Language of reports: en or zh; else STOKER_LANG, LC_ALL, LANG.")] = "",
+    lang: Annotated[
+        str,
+        typer.Option(
+            callback=_speak, is_eager=True, help="Language of reports: en or zh; else STOKER_LANG, LC_ALL, LANG."
+        ),
+    ] = "",
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -71,6 +87,7 @@ def root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code. What goes wrong for a known reason is one line on stderr."""
+    use()
     command = typer.main.get_command(app)
     try:
         # Not command.main(): that has its own ideas of what to print and how to exit.

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from stoker.cli.texts import helped
+
 
 @dataclass(frozen=True)
 class Command:
@@ -63,10 +65,17 @@ COMMANDS = (
 
 
 def load(name: str) -> Any:
-    """The command as Typer runs it; None when there is no such command."""
+    """The command as Typer runs it, with the first line of its help in the caller's language; None when there is no
+    such command."""
     entry = next((command for command in COMMANDS if command.name == name), None)
     if entry is None:
         return None
+    found = _loaded(entry)
+    found.help = (found.help or "").replace(entry.line, helped(entry.line), 1)
+    return found
+
+
+def _loaded(entry: Command) -> Any:
     import typer
 
     module = import_module(f"stoker.cli.{entry.module}")
@@ -74,5 +83,5 @@ def load(name: str) -> Any:
         return typer.main.get_command(module.app)
     settings = getattr(module, "SETTINGS", {})
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(name, **settings)(getattr(module, entry.function))
+    alone.command(entry.name, **settings)(getattr(module, entry.function))
     return typer.main.get_command(alone)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from stoker.cli.texts_help import HELP
 from stoker.cli.texts_plan import PLAN
 from stoker.cli.texts_simulate import SIMULATE
 from stoker.errors import BadInput
@@ -33,6 +34,11 @@ def t(text: str, **values: object) -> str:
     if _language == "zh":
         text = ZH.get(text, text)
     return text.format(**values) if values else text
+
+
+def helped(text: str) -> str:
+    """A text of the help in the caller's language; what nobody has translated stays as it is."""
+    return HELP.get(text, text) if _language == "zh" else text
 
 
 def word(value: str) -> str:
