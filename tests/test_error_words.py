@@ -109,6 +109,7 @@ def test_values_come_through(english: str, value: int) -> None:
         (MissingExtra("the recipe", "train"), "the recipe 需要可选组件 [train]：pip install 'stoker[train]'"),
         ("ttft: must be greater than 0", "ttft：应大于 0"),
         ("what nobody has translated", "what nobody has translated"),
+        ("what nobody: has translated", "what nobody: has translated"),
     ],
 )
 def test_sentences_within_sentences_are_told_too(error: StokerError | str, chinese: str) -> None:

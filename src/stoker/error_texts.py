@@ -69,6 +69,12 @@ MESSAGES: Mapping[str, str] = {
     "missing argument '{argument}'; see: {command}": "缺少参数 {argument}；参见：{command}",
     "missing option '{option}'; see: {command}": "缺少选项 {option}；参见：{command}",
     "invalid value for {option}: {error}; see: {command}": "{option} 的值无效：{error}；参见：{command}",
+    "no answer from {url}: {cause}; start it with stoker up, or set STOKER_URL": (
+        "{url} 没有应答：{cause}；请用 stoker up 启动，或设置 STOKER_URL"
+    ),
+    "no key is known for {url}; run stoker login or set STOKER_API_KEY": (
+        "没有 {url} 的密钥；请运行 stoker login，或设置 STOKER_API_KEY"
+    ),
     # keys and rights
     "sign in first": "请先登录",
     "no API key was given; send Authorization: Bearer sk-stk-...": (

@@ -27,7 +27,8 @@ def error_in(language: str, message: object) -> str:
 
 def _told(text: str) -> str:
     for pattern, chinese in _patterns():
-        if found := pattern.fullmatch(text):
+        found = pattern.fullmatch(text)
+        if found and (pattern.pattern != _OF or _told(found["error"]) != found["error"]):
             return _PLACE.sub(lambda place, of=found: _value(place[1], of[place[1]]), chinese)  # type: ignore[misc]
     return text
 
@@ -48,3 +49,6 @@ def _pattern(english: str) -> re.Pattern[str]:
     literals = _PLACE.split(english)  # text, name, text, name, ..., text
     parts = [f"(?P<{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(literals)]
     return re.compile("".join(parts), re.DOTALL)
+
+
+_OF = _pattern("{what}: {error}").pattern  # no words of its own: it counts where the error is known
