@@ -71,6 +71,38 @@ def test_nobody_is_ended_where_the_gang_would_not_get_in() -> None:
     assert victims(plan([node("a"), node("b")], [waiting(1, 7, nodes=2)], active)) == {1: [2]}
 
 
+def test_jobs_that_are_alike_share_what_a_large_victim_frees() -> None:
+    """A gang on two nodes costs a little less than a job on each of two others, and one of these less than it."""
+    nodes = [node(name) for name in "abcd"]
+    active = [
+        running(10, ("a", 0, 8), ("b", 0, 8), age=900.0),
+        running(11, ("c", 0, 8), age=1000.0),
+        running(12, ("d", 0, 8), age=1100.0),
+    ]
+    alike = [waiting(number, 8) for number in (1, 2, 3)]
+    assert victims(plan(nodes, alike[:1], active)) == {1: [11]}
+    two = plan(nodes, alike[:2], active)
+    assert victims(two) == {1: [10]}
+    assert [two.waits[number].message for number in (1, 2)] == [
+        "its room is being made: waits for job 10 to end"
+    ] * 2
+    assert victims(plan(nodes, alike, active)) == {1: [10], 3: [11]}, "the third is not made to wait for the gang"
+    others = [alike[0], waiting(2, 4)]
+    assert victims(plan(nodes, others, active))[1] == [11], "another kind of job shares nothing"
+    free = [*nodes, node("e")]
+    result = plan(free, alike[:2], active)
+    assert [start.job.id for start in result.starts] == [1]
+    assert victims(result) == {2: [11]}, "who starts without it shares nothing"
+
+
+def test_a_job_that_began_again_saves_itself_as_much_later_as_that_took() -> None:
+    policy = Policy(restart=60.0)
+    first = running(1, ("a", 0, 8), age=3630.0, checkpoint_every=1800.0)
+    assert lost(first, NOW, policy) == 8 * (30.0 + 60.0)
+    again = dataclasses.replace(first, attempt=2)
+    assert lost(again, NOW, policy) == 8 * (1770.0 + 60.0)
+
+
 def test_what_fits_without_is_not_made_room_for() -> None:
     assert victims(plan([node("a"), node("b")], [waiting(1, 8)], [running(2, ("a", 0, 8))])) == {}
 

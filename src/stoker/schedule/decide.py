@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from stoker.job import Job, JobSpec, JobState, Placement, Resources
+from stoker.schedule.alike import Alike
 from stoker.schedule.dependencies import Answer, held
 from stoker.schedule.elastic import largest, least
 from stoker.schedule.field import Field, away_from_here
@@ -61,6 +62,7 @@ class _Pass:
     line: Line
     in_array: Counter[int]
     preemption: Preemption
+    alike: Alike = field(default_factory=lambda: Alike(()))
     starts: list[Start] = field(default_factory=list)
     coming: list[Start] = field(default_factory=list)  # those that start when others have been ended for them
     fails: dict[int, Wait] = field(default_factory=dict)
@@ -86,6 +88,7 @@ def decide(snapshot: Snapshot, kept: Pool | None = None) -> Plan:
         Preemption(snapshot, line),
     )
     ready = [job for job in snapshot.pending if _ready(job, state)]
+    state.alike = Alike(ready)
     claimed = _claimed(ready, state)
     for mover in state.preemption.movers():
         if (room := state.preemption.coming(mover, line.narrowed(mover), state.pool)) is not None:
@@ -227,7 +230,7 @@ def _room_made(job: Job, spec: JobSpec, shape: _Shape, state: _Pass) -> Wait | N
     """Have others ended so that `job` gets in, where that is allowed and helps; None where not."""
     kept = None if state.snapshot.policy.backfill is Backfill.GREEDY else state.reservation
     behind = None if kept is None else Kept(kept.left, kept.given)
-    rooms = state.preemption.room(job, spec, shape, state.pool, behind)
+    rooms = state.preemption.room(job, spec, shape, state.pool, behind, state.alike.of(job))
     for one, room in rooms:
         _kept_for(one, room, state)
     return rooms[0][1].wait if rooms else None
@@ -288,6 +291,7 @@ def _start(job: Job, engine: str, placements: tuple[Placement, ...], state: _Pas
 def _take(job: Job, engine: str, placements: tuple[Placement, ...], state: _Pass) -> None:
     spec = job.spec
     state.line.started(job, engine, placements)
+    state.alike.placed(job)
     state.pool.take(spec, engine, placements)
     if state.reservation is not None:
         if _outlasts(spec, state):

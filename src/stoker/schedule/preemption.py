@@ -61,6 +61,7 @@ class Preemption:
         self._went = _went(snapshot)
         self._standing: Mapping[int, float] | None = None  # reckoned when it is asked for
         self._hopeless: set[Hashable] = set()
+        self._shared: dict[Hashable, tuple[Job, ...]] = {}  # whom this pass has ended for jobs that are alike
         self._movable_elastic = [] if never else [job for job in snapshot.active if could_grow(job)]
         self._may_show_more = bool(snapshot.away or snapshot.others) or not all(
             node.schedulable for node in snapshot.nodes
@@ -213,27 +214,32 @@ class Preemption:
         return True
 
     def room(
-        self, job: Job, spec: JobSpec, shape: Hashable, pool: Field, kept: Kept | None
+        self, job: Job, spec: JobSpec, shape: Hashable, pool: Field, kept: Kept | None, alike: int
     ) -> list[tuple[Job, Room]]:
         """Where `job`, which may not start now, will when some more are ended, who are then in `plans`; and where
         those start again that have to be moved for it besides, who are in `moves`.
 
-        Nothing: it waits like everybody. Jobs of one `shape` fit at the same places. The caller keeps the rooms.
+        Nothing: it waits like everybody. Jobs of one `shape` fit at the same places; of these `alike` wait that
+        have no place yet, `job` included, and share what a large victim frees. The caller keeps the rooms.
         """
         like = (shape, job.spec.priority, job.spec.queue, job.tenant, job.owner)
         if not self.possible or like in self._hopeless or len(self._hopeless) >= _MOST_TRIES:
             return []
         if job.id in self._unsettled and self._about_to_show(job.id):
             return []
-        victims = self._candidates(job)
-        trial = self._trial(job, pool, kept) if victims else None
+        victims = self._candidates(job, alike)
+        gone = self._shared.get(like, ())
+        trial = self._trial(job, pool, kept) if victims or gone else None
         if trial is None or trial.fits(spec):  # what is being ended anyway will do
+            if trial is not None and gone:
+                return [(job, Room(*trial.fit(spec), _waits_for(gone)))]
             self._hopeless.add(like)
             return []
         choice = choose(spec, trial, victims, lambda gone: self._together(job, gone))
         if choice is not None:
             gone = tuple(one.job for one in choice.victims)
             self._note_ended(job, choice.engine, choice.placements, gone)
+            self._shared[like] = gone
             return [(job, Room(choice.engine, choice.placements, _waits_for(gone)))]
         rooms = self._gathered(job, spec, victims, trial, () if kept is None else kept.given)
         if not rooms:
@@ -314,14 +320,17 @@ class Preemption:
         victims = self._candidates(job, rested=rested)
         return choose(spec, self._trial(job, pool, None), victims, lambda gone: self._together(job, gone))
 
-    def _candidates(self, job: Job, *, rested: bool = True) -> list[Candidate]:
+    def _candidates(self, job: Job, alike: int = 1, *, rested: bool = True) -> list[Candidate]:
+        """Who may be ended for `job`, at its part of the cost: one that is as large as several of those `alike`
+        makes room for as many of them, which then end nobody else."""
         now, policy, going = self._snapshot.now, self._snapshot.policy, self.going
+        asked = size(job) or math.inf
         able = [one for one in self._movable if one.id not in going and self._line.may_take(job, one, self._going)]
-        return [
-            Candidate(one, lost(one, now, policy) + self._waits(one))
-            for one in able
-            if not rested or self._has_run(one)
-        ]
+
+        def cost(one: Job) -> float:
+            return (lost(one, now, policy) + self._waits(one)) / max(1, min(alike, int(size(one) / asked)))
+
+        return [Candidate(one, cost(one)) for one in able if not rested or self._has_run(one)]
 
     def _waits(self, victim: Job) -> float:
         """Device-seconds until its next turn: who is last in the order would wait anyway; who is first comes back

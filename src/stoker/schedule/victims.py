@@ -63,7 +63,8 @@ def unsaved(job: Job, now: float, policy: Policy) -> float:
     if job.checkpointed_at is not None:
         return max(0.0, min(age, now - job.checkpointed_at))
     if job.spec.checkpoint_every is not None:
-        return age % job.spec.checkpoint_every
+        again = policy.restart if job.attempt > 1 else 0.0  # until it goes on where it was, and saves itself
+        return max(0.0, age - again) % job.spec.checkpoint_every
     return min(age, policy.checkpoint_every)
 
 
