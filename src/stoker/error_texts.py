@@ -197,6 +197,47 @@ MESSAGES: Mapping[str, str] = {
     ),
     'job "{name}" cannot keep its deadline, which is {when}{tail}': "作业“{name}”赶不上截止时间（{when}{tail}）",
     'job "{name}" {reason}': "作业“{name}”{reason}",
+    # what can never run
+    'asks for engine "{engine}"{near}': "要求引擎“{engine}”{near}",
+    "asks for the site {site}{tail}": "要求站点 {site}{tail}",
+    "; no engine has a site": "；没有引擎注明站点",
+    "asks for {what}; this machine has none: add an engine that has, see stoker engine add": (
+        "要求{what}，本机没有：请接入具备的引擎，见 stoker engine add"
+    ),
+    "a container image": "容器镜像",
+    "a reservation of Slurm's": "Slurm 预留",
+    "tolerates none of: {taints}": "不容忍任何一个污点：{taints}",
+    "asks for a node; there is none": "需要节点，目前一个也没有",
+    "asks for {count} nodes; {most} could hold it": "需要 {count} 个节点，能容纳它的只有 {most} 个",
+    "asks for {count} nodes; they cannot be had together": "需要 {count} 个节点，无法同时满足",
+    "requires one {level}; no node tells which it is in: see stoker nodes topology": (
+        "要求在同一 {level} 内，没有节点注明所在：见 stoker nodes topology"
+    ),
+    "asks for {count} nodes of one {level}; the largest has {most} that could hold it": (
+        "需要同一 {level} 内的 {count} 个节点，最大的也只有 {most} 个能容纳它"
+    ),
+    "requires devices of one {level} group; no node tells of any: see stoker nodes topology": (
+        "要求同一 {level} 组的卡，没有节点注明分组：见 stoker nodes topology"
+    ),
+    "asks for {count} devices of one {level} group on a node; no node has so large a one": (
+        "需要一个节点上同一 {level} 组的 {count} 张卡，没有节点有这么大的组"
+    ),
+    "asks for {count} × {models}; {tail}": "需要 {count} × {models}；{tail}",
+    "there are: {names}": "现有：{names}",
+    "there is none": "目前没有",
+    "asks for {count} {kind}; the largest node has {most}": "需要 {count} {kind}，最大的节点有 {most}",
+    "asks for {count} CPUs; the largest node has {most}": "需要 {count} 个 CPU，最大的节点有 {most} 个",
+    "asks for {size} of memory; the largest node has {most}": "需要 {size} 内存，最大的节点有 {most}",
+    "asks for {cpus} CPUs, {size} and {count} devices; no single node has all of them": (
+        "需要 {cpus} 个 CPU、{size} 内存和 {count} 张卡，没有一个节点同时具备"
+    ),
+    'asks for {count} devices; queue "{queue}" may hold {most} at most': (
+        "需要 {count} 张卡，队列“{queue}”最多可占用 {most} 张"
+    ),
+    'asks for {count} devices; one user may hold {most} in queue "{queue}"': (
+        "需要 {count} 张卡，每个用户在队列“{queue}”中最多可占用 {most} 张"
+    ),
+    "devices": "张卡",
     "a {old} job cannot become {new}": "{old} 状态的作业不能变为 {new}",
     "resources cannot be negative": "资源不能为负",
     "a share of {share}/1000 of a device was asked; allowed is 1 to 1000": (

@@ -207,8 +207,10 @@ PLANNING: Mapping[str, str] = {
     "does not divide the devices": "不能整除卡数",
     "more stages than layers": "流水线阶段多于层数",
     "{model}: {days} of {most} days ({layout})": "{model}：用时 {days} 天，上限 {most} 天（{layout}）",
-    "{model} {format}: {replicas}{tail} x ({split})": "{model} {format}：{replicas} 副本{tail} ×（{split}）",
-    " + {prefillers} for prompts": " + {prefillers} 个预填充副本",
+    "{served}: {replicas} x ({split})": "{served}：{replicas} 副本 ×（{split}）",
+    "{served}: {replicas} + {prefillers} for prompts x ({split})": (
+        "{served}：{replicas} 副本 + {prefillers} 个预填充副本 ×（{split}）"
+    ),
     # networks
     (
         "{servers} servers with {ports} ports need {leaves} leaves, and a spine {spine} has {radix} ports: use "

@@ -114,6 +114,7 @@ ZH: Mapping[str, str] = {
     "Or now": "立即启动",
     "Held by": "占用者",
     "Preempts": "抢占",
+    "{victim}: {loss}": "{victim}：{loss}",
     "a job of somebody else, {what}": "他人的作业，{what}",
     '{job} "{name}" of {owner}, {what}': "{job}“{name}”（{owner}），{what}",
     "Ahead": "排在前面",

@@ -142,7 +142,7 @@ def _ending(found: Explanation) -> Iterator[str]:
         return
     yield ending_in(language(), ending)
     for one in ending.victims:
-        yield f"{_victim(one)}: {loss_in(language(), one)}"
+        yield t("{victim}: {loss}", victim=_victim(one), loss=loss_in(language(), one))
     for kept in ending.shielded:
         yield shielded_in(language(), kept)
 

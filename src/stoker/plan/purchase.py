@@ -208,8 +208,11 @@ def _serve(card: Hardware, wishes: WishOn) -> Need:
         found = serving.rank(wish, card, keep=1)
         best = found.apart if found.apart_pays and found.apart else found.best[0]
         cards += best.cards
-        apart = f" + {best.prefillers} for prompts" if best.prefillers else ""
-        told.append(f"{wish.model.name} {wish.quantisation.name}: {best.replicas}{apart} x ({best.split})")
+        served = f"{wish.model.name} {wish.quantisation.name}"
+        if best.prefillers:
+            told.append(f"{served}: {best.replicas} + {best.prefillers} for prompts x ({best.split})")
+        else:
+            told.append(f"{served}: {best.replicas} x ({best.split})")
         speeds += best.expectations(wish.load)[:2]
         basis += [f"{wish.model.name}: {one.name} {one.value:.4g} {one.unit}: {one.basis}" for one in speeds[-2:]]
     if not cards:
