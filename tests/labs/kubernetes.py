@@ -268,7 +268,7 @@ class Kubernetes:
     def _start_controllers(self) -> None:
         here = [f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--bind-address=127.0.0.1"]
         here += [f"--cert-dir={self.folder / 'pki'}", "--kube-api-qps=500", "--kube-api-burst=1000"]
-        # Longer than an API server takes to start again on a busy machine: else nodes and pods would be lost with it.
+        # Longer than an API server takes to start again on a busy machine: else nodes and pods are lost with it.
         quick = [f"--node-monitor-period={self._beat_s / 2}s", f"--node-monitor-grace-period={self._beat_s * 8}s"]
         self._start(
             "kube-controller-manager", *here, *quick, f"--secure-port={self._secure_ports[0]}", "--port=0",
