@@ -35,8 +35,8 @@ TRACES = ("trace1", "trace1_pr", "trace3", "trace3_pr")
 CLUSTER, NODES, GPUS = "8xGPU:8", 8, 8
 UNKNOWING = ("Tiresias_L", "themis", "antman")  # what is to be beaten
 SHARING = "Muri_L"  # interleaves several jobs on one GPU
-# One for all traces. Work is saved when a job is told to go, as in the published experiment.
-POLICY = "order=likely-end,preempt=equals,backfill=greedy,turn=1200,min_runtime=0,checkpoint_every=0"
+# One for all traces, all else as by default. Work is saved when a job is told to go, as in what was published.
+POLICY = "order=likely-end,preempt=equals,backfill=greedy"
 
 
 # The protocol
