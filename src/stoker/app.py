@@ -217,7 +217,7 @@ class App:
         artifacts = self._artifacts
         registry = Registry(f"sqlite:///{self.home.registry}", artifacts.location("").rstrip("/"))
         self.endpoint_book = EndpointBook(EndpointStore(self.database), self.changes)
-        self.endpoints = EndpointDesk(self.endpoint_book, registry, self.clock)
+        self.endpoints = EndpointDesk(self.endpoint_book, registry, self.clock, self.queues.check)
         self.replicas = ReplicaKeeper(
             self.endpoint_book,
             self.jobs,

@@ -17,9 +17,10 @@ from stoker.control.rights import platform
 from stoker.control.routes import Routes
 from stoker.endpoint import Endpoint, EndpointSettings, Replica, ReplicaState, Scaling
 from stoker.engine import Key
-from stoker.errors import Away, Conflict, NotFound
+from stoker.errors import Away, BadInput, Conflict, NotFound
 from stoker.job import Job, JobKind
 from stoker.model import ModelVersion
+from stoker.queue import Queue
 from stoker.store.database import Database
 from stoker.store.endpoints import EndpointStore, KeptEndpoint
 
@@ -162,6 +163,28 @@ def test_bounds_change_without_a_new_version_and_stay_with_the_next(app: App) ->
     assert (app.endpoints.get("bot", ANN).queue, app.endpoints.get("bot", ANN).wanted) == ("web", 2)
     with pytest.raises(NotFound):
         app.endpoints.scale("bot", EndpointSettings(), BOB)
+
+
+@pytest.fixture
+def queues(app: App) -> Iterator[None]:
+    admin = replace(ANN, role=Role.ADMIN)
+    app.queues.put([Queue("speech"), Queue("vision", tenants=("vision",))], admin)
+    yield
+    for name in ("speech", "vision"):
+        app.queues.remove(name, admin)
+
+
+@pytest.mark.usefixtures("queues")
+def test_a_queue_that_is_not_there_is_said_at_once(app: App) -> None:
+    """Else the replicas would fail one after the other, and only the endpoint's message would tell."""
+    for wrong in ("speach", "vision"):
+        with pytest.raises(BadInput, match=f'no queue "{wrong}"'):
+            app.endpoints.deploy("bot", 1, ANN, queue=wrong)
+    assert app.endpoints.find(ANN) == []
+    app.endpoints.deploy("bot", 1, ANN, queue="speech")
+    with pytest.raises(BadInput, match='no queue "speach"'):
+        app.endpoints.scale("bot", EndpointSettings(queue="speach"), ANN)
+    assert app.endpoints.get("bot", ANN).queue == "speech"
 
 
 def test_what_is_being_verified_stays_when_the_old_version_is_asked_for(app: App) -> None:

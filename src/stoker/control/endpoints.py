@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from stoker.account import Account, Role
 from stoker.clock import Clock
 from stoker.control.endpoint_book import EndpointBook
@@ -16,10 +18,18 @@ from stoker.store.registry import Registry
 class EndpointDesk:
     """Thread-safe. What changes here is carried out by the ReplicaKeeper."""
 
-    def __init__(self, book: EndpointBook, registry: Registry, clock: Clock) -> None:
+    def __init__(
+        self,
+        book: EndpointBook,
+        registry: Registry,
+        clock: Clock,
+        check_queue: Callable[[str, Account], None] = lambda _queue, _who: None,
+    ) -> None:
+        """`check_queue` raises BadInput for a queue that somebody's replicas cannot be in."""
         self._book = book
         self._registry = registry
         self._clock = clock
+        self._check_queue = check_queue
 
     # for people
 
@@ -54,6 +64,8 @@ class EndpointDesk:
         if owner is None:
             raise NotFound.named("model", name, owners)
         self._registry.version(name, version)
+        if queue:
+            self._check_queue(queue, who)
         self.bring_up(name, version, tenant=owner, owner=who.name, switch=True)
         return self._book.change(name, lambda endpoint: scaled(endpoint, scaling or endpoint.scaling, queue))
 
@@ -61,6 +73,8 @@ class EndpointDesk:
         """Serve what it serves within other bounds."""
         require(who, Role.USER, "scale an endpoint")
         self.get(name, who)
+        if settings.queue:
+            self._check_queue(settings.queue, who)
         return self._book.change(name, lambda endpoint: scaled(endpoint, settings.scaling, settings.queue))
 
     def stop(self, name: str, who: Account) -> Endpoint:

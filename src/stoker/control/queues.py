@@ -107,6 +107,11 @@ class QueueDesk:
                 raise Unfit(f'job "{spec.name}" {why}', param="queue")
         return homed
 
+    def check(self, name: str, who: Account) -> None:
+        """Raises BadInput where `homed` would for a job of `who` that names this queue."""
+        if queues := self._store.all():
+            _check_use(name, who, queues)
+
     def _change(self, change: Callable[[Queues], Queues], who: Account) -> None:
         require(who, Role.ADMIN, "change queues")
 
