@@ -105,9 +105,15 @@ def test_a_lost_node_ends_the_other_and_the_next_attempt_ends_as_an_undisturbed_
     assert left == {"train", "train-scratch", "train.json", "train.probe"}
 
 
-def test_an_input_at_fault_is_told_with_its_own_code(base: Path, data: Path, tmp_path: Path) -> None:
+def test_an_input_at_fault_is_told_with_its_own_code(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     spec = write_spec(tmp_path, "train", {**FAST, "batch": 0}, base=base, data=data)
     assert end(launch(spec, devices=2)) == [2]
+    assert list(scratch.iterdir()) == []  # torchrun keeps its folder where it makes it itself
     assert {line["message"] for line in reports(tmp_path, "train")} == {"batch is 0; it must be above 0"}
 
 

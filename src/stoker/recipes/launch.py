@@ -13,6 +13,7 @@ import runpy
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -114,7 +115,8 @@ def _torchrun(arguments: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     try:
-        run.main(arguments)
+        with tempfile.TemporaryDirectory(prefix="stoker-ranks-") as logs:  # torchrun's own would stay for ever
+            run.main(["--log-dir", logs, *arguments])
     except ChildFailedError as error:
         _, first = error.get_first_failure()
         code = int(first.exitcode) if first.exitcode > 0 else 128 - int(first.exitcode)
